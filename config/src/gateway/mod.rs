@@ -1,0 +1,182 @@
+//! The gateway's configuration: what it means once it is validated. How it is written: `docs/reference/config.md`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::Method;
+use http::header::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+use vertice_registry_api::{ServiceName, ServiceUrl};
+
+use crate::secret::Secret;
+
+/// Everything that one gateway process runs with.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// Where clients come in; at least one.
+    pub listeners: Vec<ListenerConfig>,
+    /// Where operators look in; `None`: nowhere.
+    pub admin: Option<SocketAddr>,
+    /// Who knows where services are.
+    pub registry: RegistryConfig,
+    /// Worker threads; `None`: one per core.
+    pub workers: Option<usize>,
+    /// Where the last known good is kept; `None`: nowhere.
+    pub state_dir: Option<PathBuf>,
+    /// Peers whose `X-Forwarded-*` and `Forwarded` are believed; empty by default.
+    pub trusted_proxies: Vec<IpNet>,
+    /// One JSON line per request; `None`: off.
+    pub access_log: Option<AccessLogConfig>,
+    /// Whether `x-vertice-reason` tells why the gateway answered by itself.
+    pub reason_header: bool,
+    /// Time limits of requests where a route says nothing else.
+    pub timeouts: TimeoutsConfig,
+    /// Limits on what a client may send and how long it may take.
+    pub limits: LimitsConfig,
+    /// Services that the configuration says something about.
+    pub services: Vec<ServiceConfig>,
+    /// Configured routes, in the order of the file. `/v2/{service}/` needs none.
+    pub routes: Vec<RouteConfig>,
+}
+
+/// One place where clients come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// For logs and metrics.
+    pub name: String,
+    /// Port 0 lets the system choose.
+    pub address: SocketAddr,
+}
+
+/// Who knows where services are.
+#[derive(Clone, Debug)]
+pub struct RegistryConfig {
+    /// Which registry.
+    pub place: RegistryPlace,
+    /// What it is shown.
+    pub token: Option<Secret>,
+    /// For one read of it (a long poll gets its wait on top).
+    pub request_timeout: Duration,
+    /// Between two reads of a registry that cannot be watched.
+    pub poll_interval: Duration,
+}
+
+/// Which registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistryPlace {
+    /// Inside this process, listening here.
+    Embedded(SocketAddr),
+    /// Elsewhere.
+    Remote(ServiceUrl),
+}
+
+/// Where access-log lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLogConfig {
+    /// Standard output.
+    Stdout,
+    /// Appended to a file.
+    File(PathBuf),
+}
+
+/// Time limits of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeoutsConfig {
+    /// To connect to one endpoint.
+    pub connect: Duration,
+    /// From the request's head having been sent to the answer's head.
+    pub first_byte: Duration,
+    /// Without a byte of a body in either direction.
+    pub idle: Duration,
+    /// For the whole request; `None`: no limit (streams).
+    pub total: Option<Duration>,
+}
+
+/// Limits on what a client may send and how long it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Bytes of a request's head, 431 beyond.
+    pub header_bytes: usize,
+    /// Header fields of a request, 431 beyond.
+    pub header_count: usize,
+    /// Bytes of a request target, 414 beyond.
+    pub target_bytes: usize,
+    /// Downstream connections of the whole process; more wait in the kernel's queue.
+    pub connections: usize,
+    /// From the first byte of a request's head to its last.
+    pub head_timeout: Duration,
+    /// Without a request on a kept-alive connection.
+    pub keep_alive: Duration,
+    /// After SIGTERM, for what is in flight.
+    pub drain_timeout: Duration,
+}
+
+/// What the configuration says about one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceConfig {
+    /// Which.
+    pub name: ServiceName,
+    /// Used while the registry knows no instance of it. Operator-written, so exempt from the endpoint policy.
+    pub fallback: Vec<ServiceUrl>,
+}
+
+/// One configured route.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteConfig {
+    /// For logs, metrics and `explain`; unique.
+    pub name: String,
+    /// Which hosts; `None`: every host.
+    pub host: Option<HostPattern>,
+    /// Which paths.
+    pub path: PathPattern,
+    /// Which methods; empty: every method.
+    pub methods: Vec<Method>,
+    /// Headers that must all be there.
+    pub headers: Vec<HeaderPattern>,
+    /// Where matching requests go.
+    pub service: ServiceName,
+    /// What happens to the path on the way.
+    pub rewrite: PathRewrite,
+    /// Time limits of this route (the general ones where it says nothing).
+    pub timeouts: TimeoutsConfig,
+}
+
+/// Which hosts a route is for; lower case, without a port or a trailing dot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostPattern {
+    /// `api.example.com`
+    Exact(String),
+    /// `*.example.com`, kept as `example.com`: one or more labels before it.
+    Wildcard(String),
+}
+
+/// Which paths a route is for; compared byte for byte with the request's path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PathPattern {
+    /// Exactly this path.
+    Exact(String),
+    /// This path and everything below it, on segment borders: `/a` and `/a/` match `/a` and `/a/b`, not `/ab`.
+    /// Kept without a trailing slash; the root is the empty string.
+    Prefix(String),
+}
+
+/// A header that must be there, with any value or with this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderPattern {
+    /// Which.
+    pub name: HeaderName,
+    /// With which value; `None`: any.
+    pub value: Option<HeaderValue>,
+}
+
+/// What happens to the path on its way to the service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathRewrite {
+    /// Nothing.
+    Keep,
+    /// The matched prefix goes away; what is left starts with a slash.
+    StripPrefix,
+    /// The matched prefix becomes this one (kept without a trailing slash).
+    ReplacePrefix(String),
+}

@@ -1,0 +1,1 @@
+//! What the sidecar reads from its environment.
