@@ -11,6 +11,15 @@ use vertice_registry_api::{ServiceName, ServiceUrl};
 
 use crate::secret::Secret;
 
+mod flags;
+mod mistake;
+mod defaults;
+mod resolve;
+
+pub use flags::Flags;
+pub use mistake::Mistake;
+pub use resolve::resolve;
+
 /// Everything that one gateway process runs with.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
@@ -38,6 +47,8 @@ pub struct GatewayConfig {
     pub services: Vec<ServiceConfig>,
     /// Configured routes, in the order of the file. `/v2/{service}/` needs none.
     pub routes: Vec<RouteConfig>,
+    /// What is odd but no reason not to start; for the log.
+    pub warnings: Vec<String>,
 }
 
 /// One place where clients come in.

@@ -1,0 +1,54 @@
+//! Every default of the gateway with its reason. The reference page shows them; a test holds the two together.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::{LimitsConfig, TimeoutsConfig};
+
+/// Loopback: nothing is reachable from outside before somebody asks for it.
+pub(crate) const LISTEN: SocketAddr = loopback(8000);
+/// Loopback, too: the admin pages show addresses of the inside.
+pub(crate) const ADMIN: SocketAddr = loopback(9901);
+/// The registry's usual port, inside this process.
+pub(crate) const EMBEDDED_REGISTRY: SocketAddr = loopback(8888);
+
+/// What the original gateway waits for its registry.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the original gateway trusts what it read: polling as often shows a change no later than before.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Time limits of a request where nothing else is said.
+pub(crate) const TIMEOUTS: TimeoutsConfig = TimeoutsConfig {
+    // Inside one network a connection takes a millisecond; after two seconds (one lost SYN is resent after one)
+    // another endpoint is the better bet.
+    connect: Duration::from_secs(2),
+    // Most routes of the original wait 60 s for an answer; analyses that take longer say so on their route.
+    first_byte: Duration::from_mins(1),
+    // A body that stands still this long has lost its sender or its reader. Event streams send a comment more often.
+    idle: Duration::from_mins(1),
+    // Downloads and event streams may last for hours as long as they move: idle watches over them.
+    total: None,
+};
+
+/// Limits on clients where nothing else is said.
+pub(crate) const LIMITS: LimitsConfig = LimitsConfig {
+    // Twice what nginx takes with its default buffers (4 x 8 KiB), room for fat cookies and tokens.
+    header_bytes: 64 * 1024,
+    // Browsers send about 20, a chain of proxies adds as many; what has more is an attack on the header map.
+    header_count: 100,
+    // Longer than any browser or log line wants, far below the 64 KiB where the URI type ends.
+    target_bytes: 16 * 1024,
+    // At about 25 KiB per idle connection this is 1.2 GiB: a machine's worth, and below usual file-descriptor limits.
+    connections: 50_000,
+    // A head fits into a few packets; a client that needs longer is broken or holds the place on purpose.
+    head_timeout: Duration::from_secs(10),
+    // A little longer than the 60 s of common load balancers, so that they close first and never write into a
+    // connection that we are just closing.
+    keep_alive: Duration::from_secs(75),
+    // What Kubernetes grants between SIGTERM and SIGKILL by default.
+    drain_timeout: Duration::from_secs(30),
+};
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
