@@ -1,1 +1,49 @@
-fn main() {}
+//! The developer's commands, run as `cargo xtask COMMAND`.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a tool at the developer's side: it reads the environment and the clock as every command line does"
+)]
+
+mod workspace;
+mod requirements;
+mod step;
+mod tally;
+mod libtest;
+mod deny;
+mod test;
+mod demo;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The developer's commands of Vértice Gateway. Linux is the platform.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Installs what the tests need and runs all of them: format, lints, dependency rules, tests
+    ///
+    /// The last line is `N passed, N failed, N skipped`; the exit code is 1 if anything failed. Ignored tests count as
+    /// skipped and are named.
+    Test(test::TestOptions),
+    /// Builds the three programs and starts a registry, three services with sidecars and the gateway
+    Demo(demo::DemoOptions),
+    // `bench` (side-by-side measurements) and `dist` (the profile that ships) get their line and their module here.
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Test(options) => Ok(test::run(&options)),
+        Command::Demo(options) => demo::run(&options),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("xtask: {error}");
+        ExitCode::FAILURE
+    })
+}

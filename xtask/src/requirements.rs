@@ -1,0 +1,108 @@
+//! What the tests need beyond cargo itself, as data with reasons, and how each is put there.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// A Debian package, and the command that shows whether what it brings is there already.
+pub(crate) struct DebianPackage {
+    name: &'static str,
+    command: &'static str,
+    reason: &'static str,
+}
+
+/// What `cargo xtask test` needs. Keep it short: each entry is a hurdle for somebody.
+pub(crate) const FOR_TESTS: &[DebianPackage] = &[DebianPackage {
+    name: "gcc",
+    command: "cc",
+    reason: "aws-lc-rs, the crypto library under TLS, is partly C and is compiled with the system's compiler",
+}];
+
+/// Components of the Rust toolchain that a minimal one lacks.
+const COMPONENTS: &[(&str, &str)] =
+    &[("rustfmt", "cargo-fmt checks the formatting"), ("clippy", "cargo-clippy checks the lints")];
+
+/// The version that the rules in `deny.toml` were written for.
+const CARGO_DENY: &str = "0.20.2";
+
+/// Installs what is missing of `packages`, or says what to install and why.
+pub(crate) fn debian(packages: &[DebianPackage]) -> Result<(), String> {
+    let missing: Vec<_> = packages.iter().filter(|package| !on_path(package.command)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = missing.iter().map(|package| package.name).collect();
+    if is_root() && on_path("apt-get") {
+        println!("installing by apt: {}", names.join(" "));
+        succeeds(Command::new("apt-get").args(["update", "--quiet"]))?;
+        let install = ["install", "--yes", "--no-install-recommends"];
+        return succeeds(
+            Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(install).args(&names),
+        );
+    }
+    let reasons: Vec<_> = missing
+        .iter()
+        .map(|package| format!("  {} (brings `{}`): {}", package.name, package.command, package.reason))
+        .collect();
+    let (names, reasons) = (names.join(" "), reasons.join("\n"));
+    Err(format!("please install with the rights to do so: apt-get install {names}\n{reasons}"))
+}
+
+/// Adds missing toolchain components through rustup, or says what to add and why.
+pub(crate) fn components() -> Result<(), String> {
+    for (component, reason) in COMPONENTS {
+        let command = if *component == "rustfmt" { "cargo-fmt" } else { "cargo-clippy" };
+        if answers(command) {
+            continue;
+        }
+        if !on_path("rustup") {
+            return Err(format!("please install the Rust component {component}: {reason}"));
+        }
+        succeeds(Command::new("rustup").args(["component", "add", component]))?;
+    }
+    Ok(())
+}
+
+/// The path of cargo-deny, built into `target/tools` if it is not there in the wanted version.
+pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
+    let tools = crate::workspace::target_dir()?.join("tools");
+    let program = tools.join("bin").join("cargo-deny");
+    let installed = Command::new(&program).arg("--version").stderr(Stdio::null()).output();
+    if installed.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(CARGO_DENY)) {
+        return Ok(program);
+    }
+    println!("building cargo-deny {CARGO_DENY} once, about 3 minutes on 2 cores");
+    // No default features: what they bring serves other output formats and platforms, and doubles the build.
+    succeeds(
+        crate::workspace::cargo()
+            .args(["install", "cargo-deny", "--version", CARGO_DENY, "--locked", "--no-default-features"])
+            .arg("--force")
+            .arg("--root")
+            .arg(&tools),
+    )?;
+    Ok(program)
+}
+
+fn on_path(command: &str) -> bool {
+    let Some(path) = std::env::var_os("PATH") else { return false };
+    std::env::split_paths(&path).any(|folder| folder.join(command).is_file())
+}
+
+/// Whether `command --version` runs: rustup leaves stubs on the path for components that are not installed.
+fn answers(command: &str) -> bool {
+    let run = Command::new(command).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    run.is_ok_and(|status| status.success())
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output();
+    output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn succeeds(command: &mut Command) -> Result<(), String> {
+    let shown = format!("{command:?}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{shown} ended with {status}")),
+        Err(error) => Err(format!("{shown} cannot be started: {error}")),
+    }
+}
