@@ -100,16 +100,21 @@ pub fn module_violations(path: &str, source: &str) -> Vec<String> {
 }
 
 /// Every name that `tokens` take from the crate's root: after `crate::`, and after enough `super::` for a file at `depth`.
-///
-/// A test module inside the file is one deeper than `depth`, so a name can be taken for one of the root that is not;
-/// that errs on the strict side.
 fn named_at_root(tokens: &[String], depth: usize) -> Vec<String> {
     let mut names = Vec::new();
+    // Of each open brace, whether it opened a module inside the file.
+    let mut open = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
+        match tokens[at].as_str() {
+            "{" => open.push(at >= 2 && tokens[at - 2] == "mod"),
+            "}" => drop(open.pop()),
+            _ => {}
+        }
+        let depth = depth + open.iter().filter(|module| **module).count();
         let start = at;
         let mut supers = 0;
-        while tokens[at..].starts_with(&["super".into(), "::".into()]) {
+        while tokens[at] == "super" && tokens.get(at + 1).is_some_and(|next| next == "::") {
             supers += 1;
             at += 2;
         }
@@ -256,6 +261,7 @@ mod tests {
             ("app.rs", "use crate::{discovery, http, route, policy};"),
             ("main.rs", "use vertice_gateway::{discovery, http};"),
             ("http/mod.rs", "fn f(m: http::Method) {}"),
+            ("tls.rs", "mod tests { use super::*; use super::super::tls; }"),
         ] {
             assert_eq!(module_violations(path, source), [""; 0], "{path} {source}");
         }
@@ -274,6 +280,8 @@ mod tests {
             ("discovery/mod.rs", "use crate::http::pipeline;"),
             ("http/connection.rs", "use crate::discovery;"),
             ("tls/mod.rs", "use super::{http, policy};"),
+            ("tls/mod.rs", "mod tests { fn f() {} use super::super::route; }"),
+            ("tls/mod.rs", "mod tests { fn f() {} } use super::*;"),
         ] {
             assert_eq!(module_violations(path, source).len(), 1, "{path} {source}");
         }

@@ -13,3 +13,10 @@
 )]
 
 pub mod edges;
+pub mod http;
+pub mod inventory;
+pub mod original_registry;
+pub mod process;
+pub mod stub;
+pub mod system;
+pub mod wait;

@@ -1,0 +1,304 @@
+//! A service behind the gateway, in this process: it tells what it got, and misbehaves on demand.
+//!
+//! | target | answer |
+//! |---|---|
+//! | `/health` (or the given path) | 200 with a JSON object, or the status set by [`Stub::set_health`] |
+//! | `.../stub/status/N` | status N, echo |
+//! | `.../stub/hold` | echo once [`Stub::release`] was called |
+//! | `.../stub/chunks/N` | N chunks of 1000 bytes, without a length |
+//! | `.../stub/half-then-hold` | one chunk at once, the second after [`Stub::release`] |
+//! | `.../stub/headers` | many kinds of headers, hop-by-hop ones among them |
+//! | `.../stub/cut` | a body that ends before its declared length |
+//! | `.../stub/count` | the number of bytes of the body, read as they come |
+//! | anything else | 200, echo: a JSON object of what came |
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+
+use crate::wait::PATIENCE;
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// A stub service on loopback. Dropping it cuts every connection, as a killed process does.
+#[derive(Debug)]
+pub struct Stub {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    server: AbortHandle,
+    stop: watch::Sender<bool>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    name: String,
+    health_path: String,
+    health: AtomicU16,
+    health_checks: AtomicUsize,
+    requests: AtomicUsize,
+    connections: AtomicUsize,
+    open: watch::Sender<usize>,
+    held: watch::Sender<usize>,
+    released: watch::Sender<bool>,
+}
+
+impl Stub {
+    /// Starts one that calls itself `name` and is healthy at `/health`.
+    pub async fn start(name: &str) -> Self {
+        Self::with_health_path(name, "/health").await
+    }
+
+    /// Starts one that is healthy at `health_path`.
+    pub async fn with_health_path(name: &str, health_path: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            name: name.to_owned(),
+            health_path: health_path.to_owned(),
+            health: AtomicU16::new(200),
+            health_checks: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            open: watch::Sender::new(0),
+            held: watch::Sender::new(0),
+            released: watch::Sender::new(false),
+        });
+        let stop = watch::Sender::new(false);
+        let server = tokio::spawn(serve(listener, shared.clone(), stop.subscribe())).abort_handle();
+        Self { address, shared, server, stop }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its URL, as it registers.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Requests so far, health checks not counted.
+    pub fn requests(&self) -> usize {
+        self.shared.requests.load(Ordering::SeqCst)
+    }
+
+    /// Health checks so far.
+    pub fn health_checks(&self) -> usize {
+        self.shared.health_checks.load(Ordering::SeqCst)
+    }
+
+    /// Connections accepted so far.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// What `/health` answers from now on.
+    pub fn set_health(&self, status: u16) {
+        self.shared.health.store(status, Ordering::SeqCst);
+    }
+
+    /// Waits until `count` requests are held.
+    pub async fn held(&self, count: usize) {
+        let mut held = self.shared.held.subscribe();
+        let enough = timeout(PATIENCE, held.wait_for(|held| *held >= count)).await;
+        assert!(enough.is_ok(), "{} of {count} requests arrived to be held", *self.shared.held.borrow());
+    }
+
+    /// Lets everything go that is held now or will be.
+    pub fn release(&self) {
+        self.shared.released.send_replace(true);
+    }
+
+    /// Stops as a well-behaved service does: no new connections, what has begun is finished, then all is closed.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        let mut open = self.shared.open.subscribe();
+        let closed = timeout(PATIENCE, open.wait_for(|open| *open == 0)).await;
+        assert!(closed.is_ok(), "connections of {} stay open", self.shared.name);
+    }
+}
+
+impl Drop for Stub {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+    // Dropping the set, when this task is aborted, aborts every connection.
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+            Some(_) = connections.join_next() => continue,
+        };
+        if let Ok((stream, _)) = accepted {
+            shared.connections.fetch_add(1, Ordering::SeqCst);
+            shared.open.send_modify(|open| *open += 1);
+            connections.spawn(connection(stream, shared.clone(), stop.clone()));
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn connection(stream: TcpStream, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+    let _ = stream.set_nodelay(true);
+    let service = {
+        let shared = shared.clone();
+        service_fn(move |request| {
+            let shared = shared.clone();
+            async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+        })
+    };
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let told_to_stop = async {
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = told_to_stop => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+    shared.open.send_modify(|open| *open -= 1);
+}
+
+async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    if path == shared.health_path {
+        shared.health_checks.fetch_add(1, Ordering::SeqCst);
+        let status = StatusCode::from_u16(shared.health.load(Ordering::SeqCst)).unwrap();
+        return whole(status, json!({ "status": "healthy", "version": "1.0.0" }).to_string());
+    }
+    shared.requests.fetch_add(1, Ordering::SeqCst);
+    let (_, order) = path.split_once("/stub/").unwrap_or_default();
+    let (order, number) = order.split_once('/').unwrap_or((order, "0"));
+    let number: u16 = number.parse().unwrap_or(0);
+    match order {
+        "status" => {
+            let status = StatusCode::from_u16(number).unwrap();
+            let mut answer = echo(shared, request).await;
+            *answer.status_mut() = status;
+            answer
+        }
+        "hold" => {
+            shared.held.send_modify(|held| *held += 1);
+            released(shared.released.subscribe()).await;
+            echo(shared, request).await
+        }
+        "chunks" => {
+            let chunks = (0..number).map(|_| Ok(Frame::data(Bytes::from(vec![b'c'; 1000]))));
+            Response::new(StreamBody::new(stream::iter(chunks)).boxed_unsync())
+        }
+        "half-then-hold" => {
+            shared.held.send_modify(|held| *held += 1);
+            let halves = stream::unfold((0, shared.released.subscribe()), |(sent, gate)| async move {
+                match sent {
+                    0 => Some((Ok(Frame::data(Bytes::from_static(b"first"))), (1, gate))),
+                    1 => {
+                        released(gate.clone()).await;
+                        Some((Ok(Frame::data(Bytes::from_static(b"second"))), (2, gate)))
+                    }
+                    _ => None,
+                }
+            });
+            Response::new(StreamBody::new(halves).boxed_unsync())
+        }
+        "headers" => with_headers(),
+        "cut" => {
+            let short = stream::iter([Ok(Frame::data(Bytes::from_static(b"short")))]);
+            let mut answer = Response::new(StreamBody::new(short).boxed_unsync());
+            answer.headers_mut().insert("content-length", 100.into());
+            answer
+        }
+        "count" => {
+            let mut body = request.into_body();
+            let mut bytes = 0;
+            while let Some(Ok(frame)) = body.frame().await {
+                bytes += frame.data_ref().map_or(0, Bytes::len);
+            }
+            whole(StatusCode::OK, bytes.to_string())
+        }
+        _ => echo(shared, request).await,
+    }
+}
+
+/// Waits for the release, or for the test to be over.
+async fn released(mut gate: watch::Receiver<bool>) {
+    let _ = timeout(PATIENCE + Duration::from_secs(5), gate.wait_for(|released| *released)).await;
+}
+
+/// Tells what came: `{stub, method, target, version, headers: [[name, value], ...], body}`.
+async fn echo(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let body = match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => Bytes::from_static(b"(broken off)"),
+    };
+    let headers: Vec<_> = head
+        .headers
+        .iter()
+        .map(|(name, value)| {
+            [name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()]
+        })
+        .collect();
+    let told = json!({
+        "stub": shared.name,
+        "method": head.method.as_str(),
+        "target": head.uri.to_string(),
+        "version": format!("{:?}", head.version),
+        "headers": headers,
+        "body": String::from_utf8_lossy(&body),
+    });
+    whole(StatusCode::OK, told.to_string())
+}
+
+fn whole(status: StatusCode, body: String) -> Response<Body> {
+    let mut answer = Response::new(Full::new(Bytes::from(body)).boxed_unsync());
+    *answer.status_mut() = status;
+    answer.headers_mut().insert("content-type", "application/json".parse().unwrap());
+    answer
+}
+
+fn with_headers() -> Response<Body> {
+    let mut answer = whole(StatusCode::OK, "{}".into());
+    for (name, value) in [
+        ("set-cookie", "a=1"),
+        ("set-cookie", "b=2"),
+        ("x-plain", "plain"),
+        ("x-latin", "caf\u{e9}"),
+        ("x-empty", ""),
+        ("connection", "x-for-this-hop"),
+        ("x-for-this-hop", "secret"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-authenticate", "Basic"),
+        ("server", "stub"),
+        ("etag", "\"abc\""),
+    ] {
+        let value = http::HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        answer.headers_mut().append(name, value);
+    }
+    answer
+}

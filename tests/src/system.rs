@@ -1,0 +1,171 @@
+//! Our programs with what a test wants to know of them: where they listen, and how a service is registered.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::http::{self, Answer};
+use crate::process::Program;
+use crate::wait::{PATIENCE, eventually};
+
+/// What every write of the tests is allowed with.
+pub const TOKEN: &str = "test-token";
+
+/// The header that carries the token.
+pub const TOKEN_HEADER: (&str, &str) = ("x-registry-token", TOKEN);
+
+/// A running `vertice-registry`.
+#[derive(Debug)]
+pub struct Registry {
+    /// The process.
+    pub program: Program,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Registry {
+    /// On a free port, with [`TOKEN`].
+    pub async fn start() -> Self {
+        Self::start_at("127.0.0.1:0").await
+    }
+
+    /// At `listen`, with [`TOKEN`].
+    pub async fn start_at(listen: &str) -> Self {
+        let environment = [("REGISTRY_AUTH_TOKEN", TOKEN)];
+        let mut program = Program::start("vertice-registry", &["run", "--listen", listen], &environment);
+        let address = program.line("its address", |line| address_in(line, "listening")).await;
+        Self { program, address }
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Registers `instance` of `service` by one PUT.
+    pub async fn put(&self, service: &str, instance: &str, url: &str) -> Answer {
+        let target = format!("/v1/services/{service}/instances/{instance}");
+        // The longest lease: a test is over before it ends.
+        let body = json!({ "url": url, "ttl": 3600 });
+        let answer = http::send_json(self.address, "PUT", &target, &[TOKEN_HEADER], &body).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+        answer
+    }
+
+    /// Registers `service` by the old POST.
+    pub async fn post(&self, service: &str, url: &str) -> Answer {
+        let body = json!({ "service_name": service, "endpoint": url });
+        let answer = http::send_json(self.address, "POST", "/register", &[TOKEN_HEADER], &body).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer
+    }
+
+    /// Removes an instance that [`Registry::put`] has registered with `registered` as the answer.
+    pub async fn delete(&self, service: &str, instance: &str, registered: &Answer) {
+        let generation = &registered.json()["generation"];
+        let target = format!("/v1/services/{service}/instances/{instance}?generation={generation}");
+        let answer = http::send(self.address, http::request("DELETE", &target, &[TOKEN_HEADER], "")).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+    }
+}
+
+/// A running `vertice-gateway`.
+#[derive(Debug)]
+pub struct Gateway {
+    /// The process.
+    pub program: Program,
+    /// Where clients come in.
+    pub address: SocketAddr,
+    /// Where operators look in.
+    pub admin: SocketAddr,
+}
+
+impl Gateway {
+    /// In front of the registry at `registry`, ready.
+    pub async fn start(registry: &str) -> Self {
+        Self::start_with(registry, &[], &[]).await
+    }
+
+    /// With more arguments and an environment, ready.
+    pub async fn start_with(registry: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let gateway = Self::start_unready(registry, arguments, environment).await;
+        gateway.ready().await;
+        gateway
+    }
+
+    /// As [`Gateway::start_with`], without waiting for a first table.
+    pub async fn start_unready(registry: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut all = vec![
+            "run",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+            "--registry",
+            registry,
+            "--workers",
+            "2",
+        ];
+        all.extend_from_slice(arguments);
+        let mut program = Program::start("vertice-gateway", &all, environment);
+        let admin = program.line("its admin address", |line| address_in(line, "admin")).await;
+        let address =
+            program
+                .line("its address", |line| {
+                    if line.contains("admin") { None } else { address_in(line, "listening") }
+                })
+                .await;
+        Self { program, address, admin }
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&self) {
+        eventually(PATIENCE, "the gateway is ready", async || {
+            (http::get(self.admin, "/ready").await.status == 200).then_some(())
+        })
+        .await;
+    }
+
+    /// GET through the gateway.
+    pub async fn get(&self, target: &str) -> Answer {
+        http::get(self.address, target).await
+    }
+
+    /// Waits, at most `limit`, until `/v2/{service}/` is answered by the stub that calls itself `stub`.
+    pub async fn routes_to(&self, service: &str, stub: &str, limit: Duration) {
+        let target = format!("/v2/{service}/ping");
+        eventually(limit, &format!("{target} is answered by {stub}"), async || {
+            let answer = self.get(&target).await;
+            (answer.status == 200 && answer.json()["stub"] == stub).then_some(())
+        })
+        .await;
+    }
+}
+
+/// The environment of a sidecar beside the service at `address`.
+pub fn sidecar_environment(
+    service: &str,
+    address: SocketAddr,
+    registry: &str,
+) -> Vec<(&'static str, String)> {
+    vec![
+        ("SERVICE_NAME", service.to_owned()),
+        ("SERVICE_HOST", address.ip().to_string()),
+        ("SERVICE_PORT", address.port().to_string()),
+        ("REGISTRY_URL", registry.to_owned()),
+        ("REGISTRY_AUTH_TOKEN", TOKEN.to_owned()),
+    ]
+}
+
+/// Starts a real `vertice-sidecar` with `environment`.
+pub fn start_sidecar(environment: &[(&str, String)]) -> Program {
+    let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Program::start("vertice-sidecar", &[], &environment)
+}
+
+/// The address in a log line that has `word` in it: `... address=127.0.0.1:8000 ...`.
+fn address_in(line: &str, word: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("address=").filter(|_| line.contains(word))?;
+    rest.split([' ', ',', '"']).next()?.parse().ok()
+}
