@@ -6,6 +6,10 @@
 pub mod env;
 pub mod secret;
 pub mod diagnostic;
+pub mod keys;
+mod suggest;
+mod reader;
+mod values;
 pub mod gateway;
 pub mod registry;
 pub mod sidecar;

@@ -1,0 +1,146 @@
+//! The configuration file: its sections in order, each read by the module of its name.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use super::listeners::AdminSpec;
+use super::registry::RegistrySpec;
+use super::{
+    AccessLogConfig, LimitsConfig, ListenerConfig, RouteConfig, ServiceConfig, TimeoutsConfig, access_log,
+    defaults, limits, listeners, registry, routes, services, timeouts,
+};
+use crate::keys::{Key, names};
+use crate::reader::{Reading, Said, Section};
+use crate::values;
+
+/// A thread each; more than a machine has cores is a slip.
+pub(super) const WORKERS: RangeInclusive<usize> = 1..=1024;
+
+/// The sections that stand below the top-level keys.
+const SECTIONS: [&str; 8] =
+    ["listener", "admin", "registry", "access_log", "timeouts", "limits", "service", "route"];
+
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        name: "workers",
+        kind: "integer, 1 to 1024",
+        default: None,
+        absent: "one per core",
+        example: "4",
+        what: "Threads that serve requests.",
+        why: "Workers share nothing on a request's path, so more than cores only costs.",
+    },
+    Key {
+        name: "state_dir",
+        kind: "path",
+        default: None,
+        absent: "nothing is kept",
+        example: "\"/var/lib/vertice-gateway\"",
+        what: "Where the last known good of the registry is kept, so that a start with the registry away serves from it.",
+        why: "Nothing is written to disk unasked.",
+    },
+    Key {
+        name: "trusted_proxies",
+        kind: "list of networks",
+        default: Some("[]"),
+        absent: "",
+        example: "[\"10.0.0.0/8\", \"192.168.1.7\"]",
+        what: "Peers whose `X-Forwarded-*` and `Forwarded` are believed and extended; those of all others are replaced.",
+        why: "Nobody, because anybody can send these headers.",
+    },
+    Key {
+        name: "reason_header",
+        kind: "true or false",
+        default: Some("true"),
+        absent: "",
+        example: "false",
+        what: "Whether `x-vertice-reason` tells why the gateway answered by itself.",
+        why: "It names a reason, never an address.",
+    },
+];
+
+/// What a file said; `None` where the other sources or the defaults decide.
+#[derive(Debug)]
+pub(super) struct FileSpec {
+    pub(super) listeners: Vec<Said<ListenerConfig>>,
+    pub(super) admin: Option<Said<AdminSpec>>,
+    pub(super) registry: RegistrySpec,
+    pub(super) workers: Option<usize>,
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) access_log: Option<AccessLogConfig>,
+    pub(super) reason_header: bool,
+    pub(super) timeouts: TimeoutsConfig,
+    pub(super) limits: LimitsConfig,
+    pub(super) services: Vec<ServiceConfig>,
+    pub(super) routes: Vec<RouteConfig>,
+}
+
+impl Default for FileSpec {
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            admin: None,
+            registry: RegistrySpec::default(),
+            workers: None,
+            state_dir: None,
+            trusted_proxies: Vec::new(),
+            access_log: None,
+            reason_header: true,
+            timeouts: defaults::TIMEOUTS,
+            limits: defaults::LIMITS,
+            services: Vec::new(),
+            routes: Vec::new(),
+        }
+    }
+}
+
+/// What the other sources leave to the file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// No variable and no flag names a listener.
+    pub(super) listener: bool,
+    /// No variable holds the registry's token.
+    pub(super) token: bool,
+}
+
+/// Reads every section.
+pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, wanted: Wanted) -> FileSpec {
+    let known: Vec<&'static str> = names(KEYS).into_iter().chain(SECTIONS).collect();
+    root.only(reading, &known);
+    if wanted.listener && root.place_of("listener").is_none() {
+        reading.missing(
+            &(0..0),
+            "no listener is named, so no client could come in",
+            "add a section [[listener]] with address = \"127.0.0.1:8000\", or give --listen 127.0.0.1:8000",
+        );
+    }
+    let listeners = listeners::read(reading, root);
+    let admin = listeners::read_admin(reading, root);
+    let registry = registry::read(reading, root, wanted.token);
+    let workers = root.value(reading, "workers", |v| values::number(v, *WORKERS.start(), *WORKERS.end()));
+    let state_dir = root.value(reading, "state_dir", values::path);
+    let trusted_proxies = root.list(reading, "trusted_proxies", "[\"10.0.0.0/8\"]", values::network);
+    let reason_header = root.value(reading, "reason_header", values::boolean);
+    let access_log = access_log::read(reading, root);
+    let general = root.section(reading, "timeouts", &names(timeouts::KEYS));
+    let timeouts = timeouts::read(general.as_ref(), reading, defaults::TIMEOUTS);
+    let limits = root.section(reading, "limits", &names(limits::KEYS));
+    FileSpec {
+        listeners,
+        admin,
+        registry,
+        workers: workers.map(|said| said.value),
+        state_dir: state_dir.map(|said| said.value),
+        trusted_proxies: trusted_proxies
+            .map_or_else(Vec::new, |said| said.value.into_iter().map(|net| net.value).collect()),
+        access_log,
+        reason_header: reason_header.is_none_or(|said| said.value),
+        timeouts,
+        limits: limits::read(limits.as_ref(), reading),
+        services: services::read(reading, root),
+        routes: routes::read(reading, root, timeouts),
+    }
+}

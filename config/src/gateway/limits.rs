@@ -1,0 +1,122 @@
+//! `[limits]`: what a client may send and how long it may take.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{LimitsConfig, defaults};
+use crate::keys::Key;
+use crate::reader::{Reading, Section};
+use crate::values;
+
+/// The HTTP library reads into a buffer of at least 8 KiB; a head of more than 1 MiB is an attack.
+const HEADER_BYTES: RangeInclusive<usize> = 8 * 1024..=1024 * 1024;
+/// A browser sends about 20; the header map ends at 24 576 entries.
+const HEADER_COUNT: RangeInclusive<usize> = 10..=10_000;
+/// RFC 9112 section 3 wants 8000 to be taken, tests want less; the URI type ends at 65 534.
+const TARGET_BYTES: RangeInclusive<usize> = 256..=65_534;
+/// A file descriptor each; more than the kernel hands out by default to one process is a slip.
+const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
+
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        name: "header_bytes",
+        kind: "size, 8KiB to 1MiB",
+        default: Some("\"64KiB\""),
+        absent: "",
+        example: "\"32KiB\"",
+        what: "Bytes of a request's head; 431 beyond.",
+        why: "Room for fat cookies and tokens, and a bound on what one connection can make us hold.",
+    },
+    Key {
+        name: "header_count",
+        kind: "integer, 10 to 10000",
+        default: Some("100"),
+        absent: "",
+        example: "64",
+        what: "Header fields of a request; 431 beyond.",
+        why: "Browsers send about 20, a chain of proxies as many again.",
+    },
+    Key {
+        name: "target_bytes",
+        kind: "size, 256 to 65534 bytes",
+        default: Some("\"16KiB\""),
+        absent: "",
+        example: "\"8KiB\"",
+        what: "Bytes of a request's target (path and query); 414 beyond. At most `header_bytes`, which it is part of.",
+        why: "Longer than browsers send.",
+    },
+    Key {
+        name: "connections",
+        kind: "integer, 1 to 1000000",
+        default: Some("50000"),
+        absent: "",
+        example: "20000",
+        what: "Downstream connections of the whole process; more wait in the kernel's queue.",
+        why: "About 25 KiB each when idle. The limit on open files of the process must be higher.",
+    },
+    Key {
+        name: "head_timeout",
+        kind: "duration",
+        default: Some("\"10s\""),
+        absent: "",
+        example: "\"5s\"",
+        what: "From the first byte of a request's head to its last; 408 beyond.",
+        why: "A head fits into a few packets; who needs longer holds the place on purpose.",
+    },
+    Key {
+        name: "keep_alive",
+        kind: "duration",
+        default: Some("\"75s\""),
+        absent: "",
+        example: "\"30s\"",
+        what: "Without a request on a kept-alive connection; then it is closed.",
+        why: "Longer than the 60 s of common load balancers, so that they close first.",
+    },
+    Key {
+        name: "drain_timeout",
+        kind: "duration",
+        default: Some("\"30s\""),
+        absent: "",
+        example: "\"20s\"",
+        what: "After SIGTERM, for the requests in flight.",
+        why: "What Kubernetes grants by default between SIGTERM and SIGKILL.",
+    },
+];
+
+/// What `section` says over the defaults.
+pub(super) fn read(section: Option<&Section<'_, '_>>, reading: &mut Reading<'_>) -> LimitsConfig {
+    let base = defaults::LIMITS;
+    let Some(section) = section else { return base };
+    let mut size = |key, bounds: RangeInclusive<usize>| {
+        section.value(reading, key, |v| values::size(v, *bounds.start(), *bounds.end()))
+    };
+    let header_bytes = size("header_bytes", HEADER_BYTES).map_or(base.header_bytes, |said| said.value);
+    let target = size("target_bytes", TARGET_BYTES);
+    let target_bytes = target.as_ref().map_or(base.target_bytes, |said| said.value);
+    if target_bytes > header_bytes {
+        let at = target.map(|said| said.at).or_else(|| section.place_of("header_bytes"));
+        reading.mistake(
+            &at.unwrap_or_else(|| section.at.clone()),
+            format!("`limits.target_bytes` ({target_bytes}) is more than `header_bytes` ({header_bytes})"),
+            "the target is a part of the head: give it at most `header_bytes`",
+        );
+    }
+    let mut number = |key, bounds: RangeInclusive<usize>, default| {
+        let said = section.value(reading, key, |v| values::number(v, *bounds.start(), *bounds.end()));
+        said.map_or(default, |said| said.value)
+    };
+    let header_count = number("header_count", HEADER_COUNT, base.header_count);
+    let connections = number("connections", CONNECTIONS, base.connections);
+    let mut duration = |key, default: Duration| {
+        section.value(reading, key, values::duration).map_or(default, |said| said.value)
+    };
+    LimitsConfig {
+        header_bytes,
+        header_count,
+        target_bytes,
+        connections,
+        head_timeout: duration("head_timeout", base.head_timeout),
+        keep_alive: duration("keep_alive", base.keep_alive),
+        drain_timeout: duration("drain_timeout", base.drain_timeout),
+    }
+}

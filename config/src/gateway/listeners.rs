@@ -1,0 +1,99 @@
+//! `[[listener]]` and `[admin]`: where the gateway can be reached.
+
+use std::net::SocketAddr;
+
+use toml::de::DeValue;
+
+use super::ListenerConfig;
+use crate::keys::{Key, names};
+use crate::reader::{Outcome, Reading, Said, Section, Wrong};
+use crate::values;
+
+pub(super) const LISTENER_KEYS: &[Key] = &[
+    Key {
+        name: "address",
+        kind: "address",
+        default: None,
+        absent: "a mistake: it must be given",
+        example: "\"0.0.0.0:8000\"",
+        what: "Where clients come in. Port 0 lets the system choose.",
+        why: "No default here: a gateway that is configured should say where it can be reached.",
+    },
+    Key {
+        name: "name",
+        kind: "word",
+        default: None,
+        absent: "the address",
+        example: "\"public\"",
+        what: "How logs and metrics call it; unique.",
+        why: "",
+    },
+];
+
+pub(super) const ADMIN_KEYS: &[Key] = &[Key {
+    name: "address",
+    kind: "address or \"off\"",
+    default: Some("\"127.0.0.1:9901\""),
+    absent: "",
+    example: "\"off\"",
+    what: "Where operators look in: `/live`, `/ready`, `/metrics`, `/table`, `/services`, `/explain`.",
+    why: "Loopback, because it shows addresses of the inside.",
+}];
+
+/// The listeners of the file with the places of their addresses.
+pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>) -> Vec<Said<ListenerConfig>> {
+    let mut listeners: Vec<Said<ListenerConfig>> = Vec::new();
+    for section in root.sections(reading, "listener", &names(LISTENER_KEYS)) {
+        let address = section.wanted(reading, "address", "\"0.0.0.0:8000\"", values::address);
+        let name = section.value(reading, "name", word);
+        let Some(address) = address else { continue };
+        if let Some(name) = &name
+            && let Some(earlier) = listeners.iter().find(|l| l.value.name == name.value)
+        {
+            let line = reading.line(&earlier.at);
+            reading.mistake(
+                &name.at,
+                format!("`listener.name` '{}' is taken by the listener of line {line}", name.value),
+                "give each listener its own name",
+            );
+        }
+        let name = name.map_or_else(|| address.value.to_string(), |said| said.value);
+        listeners.push(Said { value: ListenerConfig { name, address: address.value }, at: address.at });
+    }
+    listeners
+}
+
+/// Where the admin listener should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AdminSpec {
+    /// Here.
+    At(SocketAddr),
+    /// Nowhere: `"off"`.
+    Off,
+}
+
+/// What the file says about the admin listener.
+pub(super) fn read_admin(reading: &mut Reading<'_>, root: &Section<'_, '_>) -> Option<Said<AdminSpec>> {
+    let section = root.section(reading, "admin", &names(ADMIN_KEYS))?;
+    section.wanted(reading, "address", "\"127.0.0.1:9901\"", |value| {
+        if value.as_str() == Some("off") {
+            return Ok(AdminSpec::Off);
+        }
+        values::address(value)
+            .map(AdminSpec::At)
+            .map_err(|wrong| Wrong::new(wrong.what, format!("{}; or \"off\" for none", wrong.right)))
+    })
+}
+
+/// A name for logs and metrics: what needs no quoting in either.
+pub(super) fn word(value: &DeValue<'_>) -> Outcome<String> {
+    let text = values::text(value)?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
+    if text.len() > 64 || !text.bytes().all(plain) {
+        return Err(Wrong::new(
+            format!("is {}", vertice_registry_api::name::shorten(text)),
+            "give 1 to 64 characters of A-Z a-z 0-9 . _ : -",
+        ));
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,128 @@
+//! The reference page of the configuration, made from the tables that the reader reads with.
+
+use std::fmt::Write as _;
+
+use super::{access_log, environment, file, limits, listeners, registry, routes, services, timeouts};
+use crate::keys::{Key, SectionKeys};
+
+/// Every section of the file, in the order of the page.
+pub const SECTIONS: &[SectionKeys] = &[
+    SectionKeys { header: "", what: "Keys that stand before the first section.", keys: file::KEYS },
+    SectionKeys {
+        header: "[[listener]]",
+        what: "Where clients come in; one section per listener. A file names at least one, unless `--listen` or \
+               `GATEWAY_LISTEN` does.",
+        keys: listeners::LISTENER_KEYS,
+    },
+    SectionKeys { header: "[admin]", what: "Where operators look in.", keys: listeners::ADMIN_KEYS },
+    SectionKeys { header: "[registry]", what: "Who knows where services are.", keys: registry::KEYS },
+    SectionKeys {
+        header: "[access_log]",
+        what: "A JSON line per request. Without this section there is none.",
+        keys: access_log::KEYS,
+    },
+    SectionKeys {
+        header: "[timeouts]",
+        what: "Time limits of every request; a route can have its own.",
+        keys: timeouts::KEYS,
+    },
+    SectionKeys {
+        header: "[limits]",
+        what: "What a client may send and how long it may take.",
+        keys: limits::KEYS,
+    },
+    SectionKeys {
+        header: "[[service]]",
+        what: "What you know about a service beside the registry; one section per service. Most services need none.",
+        keys: services::KEYS,
+    },
+    SectionKeys {
+        header: "[[route]]",
+        what: "Which requests go to which service; one section per route. `/v2/{service}/...` needs none.",
+        keys: routes::KEYS,
+    },
+];
+
+const HEAD: &str = "\
+# Configuration of the gateway
+
+<!-- Made from the code: cargo run -p vertice-config --example config-reference > docs/reference/config.md -->
+
+`vertice-gateway` needs no configuration to start: without a file, variables and flags it listens on
+127.0.0.1:8000 with a registry of its own on 127.0.0.1:8888. What it should do otherwise is said in three places:
+**flags beat the environment, the environment beats the file.**
+
+The file is [TOML](https://toml.io). `vertice-gateway check --config FILE` shows every mistake in it at once, each
+with line, column, what is wrong and what would be right. Keys that are not on this page are mistakes. A commented
+example: [gateway.toml](../../deploy/examples/gateway.toml).
+
+* **Durations** are text with a unit: `\"500ms\"`, `\"2s\"`, `\"5m\"`, `\"1h\"`; from 1 ms to 24 h.
+* **Sizes** are text with a unit (`\"64KiB\"`, `\"10MiB\"`; units of 1024) or a number of bytes.
+* **Addresses** are literal, with a port: `\"0.0.0.0:8000\"`, `\"[::1]:8000\"`.
+* **Networks** are `\"10.0.0.0/8\"` or one address.
+* **Service names** match `^[a-z0-9][a-z0-9_-]{1,63}$`; **URLs** are `http(s)://host[:port][/path]` without user,
+  query or fragment.
+* **Words** have 1 to 64 characters of `A-Z a-z 0-9 . _ : -`.
+* **Paths of routes** start with `/` and are compared byte for byte with the request's path. They have no query, no
+  empty segment, no dot segment and no backslash, encoded or not.
+* **Paths of files** are relative to the folder in which the gateway was started.
+* **Secrets** never stand in the file: they come from `token_file` or from the environment.
+";
+
+const FLAGS: &[(&str, &str)] = &[
+    ("--listen ADDR", "The only listener, whatever the file names."),
+    ("--admin ADDR", "As `[admin] address`."),
+    ("--registry URL", "As `[registry] url`."),
+    ("--embedded-registry ADDR", "As `[registry] embedded`. Not together with `--registry`."),
+    ("--workers N", "As `workers`."),
+    ("--state-dir DIR", "As `state_dir`."),
+];
+
+const FALLBACKS: &str = "
+### Fall-backs of services
+
+`{NAME}_URL`, `{NAME}_SERVICE_URL` and `{NAME}_ENDPOINT` say where the service `{name}` is while the registry knows no
+instance of it, in this order when several are set. `OSINT_SERVICE_URL` therefore stands for `osint_service` (as
+`{OSINT_SERVICE}_URL`) and for `osint` (as `{OSINT}_SERVICE_URL`). A `[[service]]` of the file wins; with
+`fallback = []` it switches a variable off. A value that cannot be used is a warning in the log, not a mistake.
+
+**Every client can reach what such a variable names, as `/v2/{name}/`.** So that nothing becomes a service by
+accident, these are never taken:
+";
+
+/// The page.
+pub fn markdown() -> String {
+    let mut page = HEAD.to_owned();
+    page.push_str("\n## The file\n");
+    for section in SECTIONS {
+        let title =
+            if section.header.is_empty() { "Top level".into() } else { format!("`{}`", section.header) };
+        // Writing to a String cannot fail.
+        let _ = write!(page, "\n### {title}\n\n{}\n\n", section.what);
+        page.push_str("| key | type | default | example | what and why |\n|---|---|---|---|---|\n");
+        for key in section.keys {
+            page.push_str(&row(key));
+        }
+    }
+    page.push_str("\n## Flags\n\n| flag | what |\n|---|---|\n");
+    for (flag, what) in FLAGS {
+        let _ = writeln!(page, "| `{flag}` | {what} |");
+    }
+    page.push_str("\n## Environment\n\nAn empty variable counts as not set.\n\n");
+    page.push_str("| variable | value | what |\n|---|---|---|\n");
+    for variable in environment::VARIABLES {
+        let _ = writeln!(page, "| `{}` | {} | {} |", variable.name, variable.kind, variable.what);
+    }
+    page.push_str(FALLBACKS);
+    page.push('\n');
+    for pattern in super::fallbacks::never_taken() {
+        let _ = writeln!(page, "* `{pattern}`");
+    }
+    page
+}
+
+fn row(key: &Key) -> String {
+    let default = key.default.map_or_else(|| key.absent.to_owned(), |text| format!("`{text}`"));
+    let why = if key.why.is_empty() { String::new() } else { format!(" {}", key.why) };
+    format!("| `{}` | {} | {default} | `{}` | {}{why} |\n", key.name, key.kind, key.example, key.what)
+}

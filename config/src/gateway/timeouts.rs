@@ -1,0 +1,81 @@
+//! `[timeouts]` and `timeouts` of a route: the same four keys, the route's over the general ones.
+
+use super::TimeoutsConfig;
+use crate::keys::Key;
+use crate::reader::{Reading, Section};
+use crate::values;
+
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        name: "connect",
+        kind: "duration",
+        default: Some("\"2s\""),
+        absent: "",
+        example: "\"500ms\"",
+        what: "To connect to one endpoint.",
+        why: "A lost SYN is sent again after one second; after two, another endpoint is the better bet.",
+    },
+    Key {
+        name: "first_byte",
+        kind: "duration",
+        default: Some("\"60s\""),
+        absent: "",
+        example: "\"120s\"",
+        what: "From the request's head having been sent to the answer's head. Beyond it the answer is 504.",
+        why: "What most routes of the original gateway wait. Slow analyses say so on their own route.",
+    },
+    Key {
+        name: "idle",
+        kind: "duration",
+        default: Some("\"60s\""),
+        absent: "",
+        example: "\"5m\"",
+        what: "Without a byte of a body in either direction.",
+        why: "A body that stands still this long has lost its sender or its reader.",
+    },
+    Key {
+        name: "total",
+        kind: "duration or \"none\"",
+        default: Some("\"none\""),
+        absent: "",
+        example: "\"10m\"",
+        what: "For the whole request.",
+        why: "Downloads and event streams last as long as they move; `idle` watches over them.",
+    },
+];
+
+/// What `section` says over `base`.
+pub(super) fn read(
+    section: Option<&Section<'_, '_>>,
+    reading: &mut Reading<'_>,
+    base: TimeoutsConfig,
+) -> TimeoutsConfig {
+    let Some(section) = section else { return base };
+    let connect = section.value(reading, "connect", values::duration);
+    let first_byte = section.value(reading, "first_byte", values::duration);
+    let idle = section.value(reading, "idle", values::duration);
+    let total = section.value(reading, "total", values::duration_or_none);
+    let places = [&total.as_ref().map(|t| t.at.clone()), &first_byte.as_ref().map(|f| f.at.clone())];
+    let at = places.into_iter().flatten().next().cloned();
+    let config = TimeoutsConfig {
+        connect: connect.map_or(base.connect, |said| said.value),
+        first_byte: first_byte.map_or(base.first_byte, |said| said.value),
+        idle: idle.map_or(base.idle, |said| said.value),
+        total: total.map_or(base.total, |said| said.value),
+    };
+    // Where neither of the two is said here, the mistake (if any) is told where they are said.
+    if let (Some(total), Some(at)) = (config.total, at)
+        && total < config.first_byte
+    {
+        reading.mistake(
+            &at,
+            format!(
+                "`{}` ({total:?}) is shorter than `first_byte` ({:?}), which could never run out",
+                section.path_of("total"),
+                config.first_byte
+            ),
+            "give a `total` of at least `first_byte`, or \"none\"",
+        );
+    }
+    config
+}
