@@ -105,6 +105,9 @@ impl<'t> Reading<'t> {
         let (wrong, expected) = message.split_once(", expected ").unwrap_or((message, ""));
         let right = if wrong.starts_with("string values must be quoted") {
             "text stands in double quotes: key = \"value\"".to_owned()
+        } else if wrong.starts_with("invalid boolean") {
+            // The parser takes every bare word with a t or an f in front for one.
+            "true and false stand without quotes, all other text in double quotes: key = \"value\"".to_owned()
         } else if wrong.starts_with("duplicate key") {
             "give each key and each [section] once, and a [[section]] as often as wanted".to_owned()
         } else if wrong.starts_with("key with no value") {
