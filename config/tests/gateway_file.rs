@@ -1,5 +1,5 @@
 //! The gateway's file, rule by rule: what is accepted and what it means, what is refused and at which place.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::time::Duration;
 
