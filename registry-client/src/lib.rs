@@ -10,6 +10,12 @@ pub mod error;
 pub mod event;
 pub mod source;
 pub mod view;
+mod poll;
+mod http;
+mod backoff;
+
+#[cfg(test)]
+mod test_data;
 
 pub use error::SourceError;
 pub use event::{Authority, Event, Reject, SetChange, SourceKind};

@@ -1,15 +1,33 @@
 //! One registry as a stream of events, whatever its kind.
 
+pub(crate) mod snapshot;
+pub(crate) mod identify;
+pub(crate) mod replica;
+pub(crate) mod watch;
+pub(crate) mod ack;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, watch as latest};
 use tokio::task::JoinHandle;
 use vertice_registry_api::{Position, ServiceUrl};
 
-use crate::event::Event;
+use crate::backoff::{Backoff, spread};
+use crate::error::SourceError;
+use crate::event::{Authority, Event, SourceKind};
+use crate::http::Client;
+use crate::poll;
+use identify::{Identity, identify};
+use replica::Replica;
+use watch::WatchEnd;
 
 /// Events that wait for a slow consumer before the source waits too: a few watch answers, each bounded itself.
 const EVENTS_QUEUED: usize = 16;
+/// Reconnects: at once after a blip, and no more than a request every few seconds per gateway in an outage.
+const RECONNECT: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+/// A fleet of gateways that lost the same registry comes back spread over the whole delay.
+const RECONNECT_SPREAD: f64 = 0.5;
 
 /// Which registry, and how to talk to it.
 #[derive(Clone)]
@@ -30,14 +48,14 @@ pub struct SourceConfig {
 #[derive(Debug)]
 pub struct Source {
     events: mpsc::Receiver<Event>,
-    applied: watch::Sender<Option<Position>>,
+    applied: latest::Sender<Option<Position>>,
     task: JoinHandle<()>,
 }
 
 /// Starts the source on the current tokio runtime; it goes on for ever, through every failure.
 pub fn start(config: SourceConfig) -> Source {
     let (sender, events) = mpsc::channel(EVENTS_QUEUED);
-    let (applied, to_acknowledge) = watch::channel(None);
+    let (applied, to_acknowledge) = latest::channel(None);
     let task = tokio::spawn(run(config, sender, to_acknowledge));
     Source { events, applied, task }
 }
@@ -61,7 +79,98 @@ impl Drop for Source {
     }
 }
 
-async fn run(config: SourceConfig, events: mpsc::Sender<Event>, applied: watch::Receiver<Option<Position>>) {
-    let _ = (config, applied);
-    events.closed().await;
+/// What all stages of a running source share.
+pub(crate) struct Driver {
+    pub(crate) config: SourceConfig,
+    pub(crate) backoff: Backoff,
+    pub(crate) random: fastrand::Rng,
+    events: mpsc::Sender<Event>,
+}
+
+impl Driver {
+    /// Hands an event over; waits while the consumer is behind. (A consumer that is gone has aborted this task.)
+    pub(crate) async fn emit(&self, event: Event) {
+        let _ = self.events.send(event).await;
+    }
+
+    /// Reports a failure and waits until the next try is due.
+    pub(crate) async fn failed(&mut self, error: SourceError) {
+        let retry_in = spread(self.backoff.next(), RECONNECT_SPREAD, self.random.f64());
+        self.emit(Event::Failed { error, retry_in }).await;
+        tokio::time::sleep(retry_in).await;
+    }
+}
+
+async fn run(config: SourceConfig, events: mpsc::Sender<Event>, applied: latest::Receiver<Option<Position>>) {
+    let mut driver = Driver { config, backoff: RECONNECT, random: fastrand::Rng::new(), events };
+    let client = loop {
+        match Client::new(&driver.config.url, driver.config.token.as_deref()) {
+            Ok(client) => break client,
+            Err(error) => driver.failed(error).await,
+        }
+    };
+    let gateway = driver.config.gateway_id.clone();
+    let deadline = driver.config.request_timeout;
+    let acknowledge = ack::acknowledge(client.clone(), gateway, applied, deadline);
+    tokio::select! {
+        () = listen(&mut driver, &client) => {}
+        () = acknowledge => {}
+    }
+}
+
+/// Asks who is there and listens in the way of that kind, for ever.
+async fn listen(driver: &mut Driver, client: &Client) {
+    let mut replica: Option<Replica> = None;
+    let mut found: Option<Identity> = None;
+    loop {
+        let identity = match found.take() {
+            Some(identity) => Ok(identity),
+            None => identify(client, driver.config.request_timeout).await,
+        };
+        match identity {
+            Ok(Identity::Ours(snapshot)) => match Replica::new(snapshot, replica.as_ref()) {
+                Ok(fresh) => {
+                    let current = replica.insert(fresh);
+                    let position = current.position();
+                    driver.emit(Event::Identified(SourceKind::Watched)).await;
+                    driver.emit(replaced(current)).await;
+                    let end = watch::follow(driver, client, current).await;
+                    let progressed = current.position() != position;
+                    after_watch(driver, end, progressed).await;
+                }
+                Err(error) => driver.failed(error).await,
+            },
+            Ok(Identity::OldCalls(names)) => {
+                // Its history is over, and its memory with it.
+                replica = None;
+                driver.emit(Event::Identified(SourceKind::Polled)).await;
+                driver.backoff.reset();
+                found = Some(poll::read_on(driver, client, names).await);
+            }
+            Err(error) => driver.failed(error).await,
+        }
+    }
+}
+
+/// A lost position is answered with a snapshot at once; a server that loses every position, or whose digests never
+/// agree, is asked for one less and less often.
+async fn after_watch(driver: &mut Driver, end: WatchEnd, progressed: bool) {
+    match end {
+        WatchEnd::Gone if progressed => {}
+        WatchEnd::Gone => {
+            let pause = spread(driver.backoff.next(), RECONNECT_SPREAD, driver.random.f64());
+            tokio::time::sleep(pause).await;
+        }
+        WatchEnd::Broken(error) => driver.failed(error).await,
+    }
+}
+
+fn replaced(replica: &Replica) -> Event {
+    Event::Replaced {
+        instances: replica.instances(),
+        unread: BTreeSet::new(),
+        position: Some(replica.position()),
+        state: replica.state(),
+        authority: Authority::Complete,
+    }
 }
