@@ -10,6 +10,7 @@ pub mod error;
 pub mod event;
 pub mod source;
 pub mod view;
+pub mod registration;
 mod poll;
 mod http;
 mod backoff;
@@ -19,5 +20,6 @@ mod test_data;
 
 pub use error::SourceError;
 pub use event::{Authority, Event, Reject, SetChange, SourceKind};
+pub use registration::{Phase, Registrar, RegistrarConfig, RegistrarState, RegistryKind};
 pub use source::{Source, SourceConfig};
 pub use view::{Hold, HoldReason, SeenInstance, SeenService, SourceStatus, View};

@@ -1,0 +1,315 @@
+//! The task behind a registrar: register until it stands, keep it standing, take it back at the end.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use vertice_registry_api::Status;
+use vertice_registry_api::register::Registration;
+
+use crate::backoff::{Backoff, spread};
+use crate::http::Client;
+use crate::registration::judge::{self, Beat, Granted, RegistryKind, Verdict};
+use crate::registration::{Phase, RegistrarConfig, RegistrarState, calls};
+
+/// Tries to register: the original's pauses.
+const REGISTER_RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
+/// Missed heartbeats: four tries fit into the lease's grace.
+const BEAT_RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(8));
+/// After a refusal: someone must change something first.
+const REFUSED_PAUSE: Duration = Duration::from_mins(1);
+const RETRY_SPREAD: f64 = 0.25;
+const BEAT_SPREAD: f64 = 0.1;
+
+pub(crate) struct Driver {
+    pub(crate) config: RegistrarConfig,
+    pub(crate) wanted: watch::Receiver<Registration>,
+    pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) state: watch::Sender<RegistrarState>,
+    pub(crate) random: fastrand::Rng,
+}
+
+/// Why a wait ended.
+#[derive(PartialEq, Eq)]
+enum Woken {
+    Due,
+    /// Something else is wanted now.
+    Changed,
+    Stop,
+}
+
+/// Why a registration stands no more.
+enum KeepEnd {
+    Again,
+    Withdraw(Granted),
+    Stop(Granted),
+}
+
+impl Driver {
+    pub(crate) async fn run(mut self) {
+        let Some(client) = self.client().await else { return };
+        loop {
+            let Some(granted) = self.register(&client).await else { break };
+            match self.keep(&client, granted).await {
+                KeepEnd::Again => {}
+                KeepEnd::Withdraw(granted) => {
+                    tracing::info!("withdrawn from the registry until the service is up again");
+                    self.take_back(&client, &granted).await;
+                    self.enter(Phase::Withdrawn);
+                }
+                KeepEnd::Stop(granted) => {
+                    self.take_back(&client, &granted).await;
+                    break;
+                }
+            }
+        }
+        self.enter(Phase::Deregistered);
+    }
+
+    /// `None`: told to stop.
+    async fn client(&mut self) -> Option<Client> {
+        loop {
+            match Client::new(&self.config.url, self.config.token.as_deref()) {
+                Ok(client) => return Some(client),
+                Err(error) => {
+                    self.refused(&error.to_string());
+                    if self.pause(REFUSED_PAUSE).await == Woken::Stop {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tries until the registration stands. `None`: told to stop before.
+    async fn register(&mut self, client: &Client) -> Option<Granted> {
+        let mut backoff = REGISTER_RETRY;
+        loop {
+            if *self.stop.borrow() {
+                return None;
+            }
+            let wanted = self.wanted.borrow_and_update().clone();
+            let pause = match try_once(client, &wanted).await {
+                Tried::Verdict(Verdict::Granted(granted)) => {
+                    self.granted(&granted);
+                    return Some(granted);
+                }
+                Tried::Verdict(Verdict::Refused(words)) => {
+                    self.refused(&words);
+                    spread(REFUSED_PAUSE, RETRY_SPREAD, self.random.f64())
+                }
+                Tried::Verdict(Verdict::Failed(words)) => {
+                    self.failed(&words);
+                    spread(backoff.next(), RETRY_SPREAD, self.random.f64())
+                }
+                Tried::Verdict(Verdict::UnknownCall) => {
+                    self.failed("the registry knows neither PUT /v1/services/.. nor POST /register");
+                    spread(backoff.next(), RETRY_SPREAD, self.random.f64())
+                }
+                Tried::NotNow => {
+                    self.enter(Phase::Withdrawn);
+                    match self.wait(None).await {
+                        Woken::Stop => return None,
+                        Woken::Changed | Woken::Due => continue,
+                    }
+                }
+            };
+            if self.pause(pause).await == Woken::Stop {
+                return None;
+            }
+        }
+    }
+
+    /// Beats until the lease is lost, something else is wanted, or the end.
+    async fn keep(&mut self, client: &Client, granted: Granted) -> KeepEnd {
+        let interval = self.interval(&granted);
+        let mut backoff = BEAT_RETRY;
+        let mut due = Instant::now() + spread(interval, BEAT_SPREAD, self.random.f64());
+        loop {
+            match self.wait(Some(due)).await {
+                Woken::Stop => return KeepEnd::Stop(granted),
+                Woken::Changed => match granted.kind {
+                    // Registering again with the same incarnation is an update.
+                    RegistryKind::Ours => return KeepEnd::Again,
+                    RegistryKind::OldCalls if is_out(self.wanted.borrow().status) => {
+                        return KeepEnd::Withdraw(granted);
+                    }
+                    // The original has no status, and every further registration costs one more replica that cannot
+                    // be read (Q1): new metadata goes with the next one.
+                    RegistryKind::OldCalls => continue,
+                },
+                Woken::Due => {}
+            }
+            let wanted = self.wanted.borrow().clone();
+            let beat = match calls::beat(client, &wanted, &granted).await {
+                Ok(answer) => judge::beat(&answer),
+                Err(error) => Beat::Failed(error.to_string()),
+            };
+            let pause = match beat {
+                Beat::Renewed => {
+                    self.renewed();
+                    backoff.reset();
+                    spread(interval, BEAT_SPREAD, self.random.f64())
+                }
+                Beat::Lost { within, words } => {
+                    tracing::warn!(%words, "the registry lost the registration, registering again");
+                    self.enter(Phase::Registering);
+                    // The server asks for a pause that spreads a herd: anywhere in it will do.
+                    let pause = within.mul_f64(self.random.f64());
+                    return match self.pause(pause).await {
+                        Woken::Stop => KeepEnd::Stop(granted),
+                        Woken::Due | Woken::Changed => KeepEnd::Again,
+                    };
+                }
+                Beat::Refused(words) => {
+                    self.refused(&words);
+                    spread(REFUSED_PAUSE.min(interval), BEAT_SPREAD, self.random.f64())
+                }
+                Beat::Failed(words) => {
+                    self.failed(&words);
+                    spread(backoff.next().min(interval), RETRY_SPREAD, self.random.f64())
+                }
+            };
+            due = Instant::now() + pause;
+        }
+    }
+
+    async fn take_back(&mut self, client: &Client, granted: &Granted) {
+        let wanted = self.wanted.borrow().clone();
+        match calls::deregister(client, &wanted, granted).await {
+            Ok(answer) if answer.status.is_success() => tracing::info!("deregistered"),
+            Ok(answer) => {
+                tracing::warn!(
+                    status = answer.status.as_u16(),
+                    words = answer.words(),
+                    "not deregistered, the lease will run out"
+                );
+            }
+            Err(error) => tracing::warn!(%error, "not deregistered, the lease will run out"),
+        }
+    }
+
+    /// The pause between heartbeats.
+    fn interval(&self, granted: &Granted) -> Duration {
+        let interval = self.config.heartbeat_interval.or(granted.interval).unwrap_or(granted.ttl / 3);
+        if interval >= granted.ttl {
+            tracing::warn!(
+                interval_s = interval.as_secs(),
+                ttl_s = granted.ttl.as_secs(),
+                "the heartbeat interval is not shorter than the lease: the registration will come and go"
+            );
+        }
+        interval
+    }
+
+    /// Waits out a pause whatever else is wanted meanwhile; only the end cuts it short.
+    async fn pause(&mut self, pause: Duration) -> Woken {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Woken::Due,
+            _ = self.stop.wait_for(|stop| *stop) => Woken::Stop,
+        }
+    }
+
+    /// Waits until `due` (for ever without), a change or the end.
+    async fn wait(&mut self, due: Option<Instant>) -> Woken {
+        let due = async {
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = self.stop.wait_for(|stop| *stop) => Woken::Stop,
+            changed = self.wanted.changed() => if changed.is_ok() { Woken::Changed } else { Woken::Stop },
+            () = due => Woken::Due,
+        }
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.state.send_modify(|state| state.phase = phase);
+    }
+
+    fn granted(&self, granted: &Granted) {
+        let first =
+            self.state.borrow().phase != Phase::Registered || self.state.borrow().kind != Some(granted.kind);
+        if first {
+            tracing::info!(kind = ?granted.kind, generation = granted.generation, "registered");
+        }
+        self.state.send_modify(|state| {
+            *state = RegistrarState {
+                phase: Phase::Registered,
+                kind: Some(granted.kind),
+                ..RegistrarState::default()
+            };
+        });
+    }
+
+    fn renewed(&self) {
+        if self.state.borrow().failures > 0 {
+            tracing::info!("heartbeats reach the registry again");
+        }
+        self.state.send_if_modified(|state| {
+            let fresh =
+                RegistrarState { phase: Phase::Registered, kind: state.kind, ..RegistrarState::default() };
+            let changed = *state != fresh;
+            *state = fresh;
+            changed
+        });
+    }
+
+    /// A refusal in the same words is logged once.
+    fn refused(&self, words: &str) {
+        self.state.send_modify(|state| {
+            if state.last_error.as_deref() != Some(words) {
+                tracing::error!(%words, "the registry refuses; trying again every minute");
+            }
+            state.phase = Phase::Refused;
+            state.failures = state.failures.saturating_add(1);
+            state.last_error = Some(words.to_owned());
+        });
+    }
+
+    /// Only the first failure of a row is logged.
+    fn failed(&self, words: &str) {
+        self.state.send_modify(|state| {
+            if state.failures == 0 {
+                tracing::warn!(%words, "the registry cannot be used now; trying again until it can");
+            }
+            state.failures = state.failures.saturating_add(1);
+            state.last_error = Some(words.to_owned());
+        });
+    }
+}
+
+enum Tried {
+    Verdict(Verdict),
+    /// A registry without statuses is not told of an instance that is down.
+    NotNow,
+}
+
+/// One try: the call of `/v1`, and the old one where that is unknown.
+async fn try_once(client: &Client, wanted: &Registration) -> Tried {
+    let put = match calls::put(client, wanted).await {
+        Ok(answer) => judge::put(&answer),
+        Err(error) => Verdict::Failed(error.to_string()),
+    };
+    if put != Verdict::UnknownCall {
+        return Tried::Verdict(put);
+    }
+    if is_out(wanted.status) {
+        return Tried::NotNow;
+    }
+    Tried::Verdict(match calls::old_register(client, wanted).await {
+        Ok(answer) => judge::old_register(&answer),
+        Err(error) => Verdict::Failed(error.to_string()),
+    })
+}
+
+/// Whether an instance of this status takes no requests any more.
+fn is_out(status: Status) -> bool {
+    match status {
+        Status::Down | Status::Draining => true,
+        Status::Starting | Status::Up => false,
+    }
+}
