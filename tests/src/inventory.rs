@@ -24,3 +24,15 @@ pub fn with_sidecar() -> Vec<FleetService> {
     }
     services.into_values().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_names_with_their_health_paths() {
+        let services = with_sidecar();
+        assert_eq!(services.len(), 100);
+        assert!(services.iter().any(|service| service.health_endpoint == "/v1/sys/health"));
+    }
+}

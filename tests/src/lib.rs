@@ -15,6 +15,7 @@
 pub mod edges;
 pub mod http;
 pub mod inventory;
+pub mod load;
 pub mod original_registry;
 pub mod process;
 pub mod stub;

@@ -302,3 +302,56 @@ fn with_headers() -> Response<Body> {
     }
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{Connection, get, request, try_send};
+
+    #[tokio::test]
+    async fn tells_what_came_and_counts() {
+        let stub = Stub::start("a").await;
+        let headers = [("x-many", "1"), ("x-many", "2")];
+        let mut connection = Connection::open(stub.address()).await.unwrap();
+        let echo = connection.send(request("PATCH", "/p%2F?q=1&q=2", &headers, "body")).await.unwrap().json();
+        assert_eq!(
+            (&echo["stub"], &echo["method"], &echo["target"]),
+            (&json!("a"), &json!("PATCH"), &json!("/p%2F?q=1&q=2"))
+        );
+        assert_eq!(
+            (&echo["headers"][0], &echo["headers"][1]),
+            (&json!(["x-many", "1"]), &json!(["x-many", "2"]))
+        );
+        assert_eq!(echo["body"], "body");
+        assert_eq!(get(stub.address(), "/health").await.status, 200);
+        stub.set_health(500);
+        assert_eq!(get(stub.address(), "/health").await.status, 500);
+        assert_eq!((stub.requests(), stub.health_checks(), stub.connections()), (1, 2, 3));
+    }
+
+    #[tokio::test]
+    async fn misbehaves_on_demand() {
+        let stub = Stub::start("a").await;
+        assert_eq!(get(stub.address(), "/x/stub/status/418").await.status, 418);
+        assert_eq!(get(stub.address(), "/stub/chunks/3").await.body.len(), 3000);
+        assert!(try_send(stub.address(), request("GET", "/stub/cut", &[], "")).await.is_err());
+        let upload = request("POST", "/stub/count", &[], vec![0; 100_000]);
+        assert_eq!(try_send(stub.address(), upload).await.unwrap().text(), "100000");
+    }
+
+    #[tokio::test]
+    async fn holds_until_released_and_stops_once_all_is_finished() {
+        let stub = Stub::start("a").await;
+        let address = stub.address();
+        let mut idle = Connection::open(address).await.unwrap();
+        idle.send(request("GET", "/x", &[], "")).await.unwrap();
+        let held = tokio::spawn(async move { get(address, "/stub/hold").await });
+        stub.held(1).await;
+        assert!(!held.is_finished());
+        stub.release();
+        assert_eq!(held.await.unwrap().status, 200);
+        stub.stop().await;
+        assert!(idle.send(request("GET", "/x", &[], "")).await.is_err());
+        assert!(Connection::open(address).await.is_err());
+    }
+}

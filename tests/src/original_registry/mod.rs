@@ -9,7 +9,7 @@ pub mod replica;
 pub mod fleet;
 pub mod server;
 
-pub use fleet::{Fleet, Reply};
+pub use fleet::{Call, Fleet, Reply};
 pub use server::OriginalRegistry;
 
 /// What the original does that it should not. Each can be switched on and off while it runs.

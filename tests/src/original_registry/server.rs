@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::fleet::{Call, Fleet};
+use super::fleet::{Call, Fleet, Reply};
 use crate::wait::PATIENCE;
 
 /// A running fake. Its time is the real one plus what [`OriginalRegistry::advance`] has added.
@@ -66,6 +66,12 @@ impl OriginalRegistry {
         change(&mut self.shared.fleet.lock().unwrap())
     }
 
+    /// One call without the wire, at the fake's present time.
+    pub fn call(&self, call: Call<'_>) -> Reply {
+        let now = self.shared.now();
+        self.fleet(|fleet| fleet.call(now, call))
+    }
+
     /// Lets `time` pass for leases, sweeps and nginx.
     pub fn advance(&self, time: Duration) {
         *self.shared.added.lock().unwrap() += time;
@@ -77,6 +83,12 @@ impl OriginalRegistry {
         let wanted = *lists.borrow_and_update() + count;
         let polled = timeout(PATIENCE * 2, lists.wait_for(|lists| *lists >= wanted)).await;
         assert!(polled.is_ok(), "{} of {count} polls are missing", wanted - *self.shared.lists.borrow());
+    }
+}
+
+impl Shared {
+    fn now(&self) -> Duration {
+        self.start.elapsed() + *self.added.lock().unwrap()
     }
 }
 
@@ -111,7 +123,7 @@ async fn answer(
     let token = head.headers.get("x-registry-token").and_then(|value| value.to_str().ok());
     let path = decoded(head.uri.path());
     let call = Call { method: head.method.as_str(), path: &path, token, body: &body };
-    let now = shared.start.elapsed() + *shared.added.lock().unwrap();
+    let now = shared.now();
     let reply = shared.fleet.lock().unwrap().call(now, call);
     if head.method == http::Method::GET && path == "/services" {
         shared.lists.send_modify(|lists| *lists += 1);
