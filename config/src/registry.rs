@@ -133,7 +133,7 @@ impl Reader<'_> {
                 self.wrong(&key.span(), "token is not a list of tables".into(), "write [[token]]");
                 continue;
             };
-            for entry in list.iter() {
+            for entry in list {
                 let Some(table) = entry.get_ref().as_table() else {
                     self.wrong(&entry.span(), "this token is not a table".into(), KEYS);
                     continue;
@@ -244,7 +244,7 @@ impl Reader<'_> {
             return None;
         };
         let mut words = Vec::new();
-        for item in list.iter() {
+        for item in list {
             let Some(text) = self.string(item, key, right) else { continue };
             match parse(text) {
                 Some(word) => words.push(word),

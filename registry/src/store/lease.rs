@@ -103,13 +103,12 @@ impl Store {
         for _ in 0..budget {
             match self.wheel.turn(lease_ms / 1000) {
                 Turn::Idle => return advanced,
-                Turn::Step => {}
-                // Another armed second: this entry was overtaken by an earlier one.
                 Turn::Look { slot, armed_s } if self.slots.armed_s(slot) == Some(armed_s) => {
                     self.slots.set_armed(slot, None);
                     self.look_at(slot, lease_ms);
                 }
-                Turn::Look { .. } => {}
+                // Another armed second: this entry was overtaken by an earlier one.
+                Turn::Look { .. } | Turn::Step => {}
             }
         }
         advanced.more = true;

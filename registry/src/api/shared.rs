@@ -1,0 +1,144 @@
+//! What all calls share: the store behind its lock, and who is told when it changes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::header::{ETAG, HeaderName, HeaderValue, IF_NONE_MATCH};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+use vertice_process::answer::Answer;
+use vertice_process::clock;
+use vertice_process::shutdown::Shutdown;
+use vertice_registry_api::{Epoch, Position, Revision, SourceState};
+
+use crate::api::metrics::Metrics;
+use crate::auth::Auth;
+use crate::policy::EndpointPolicy;
+use crate::store::acks::Acks;
+use crate::store::{Store, StoreLimits, TICK};
+
+/// Answers that stream or wait at once: each holds a bounded buffer, this bounds their sum.
+pub(super) const MAX_WATCHERS: usize = 10_000;
+/// Slots and seconds of the wheel that one slice of expiry looks at, so that the lock is never held for long.
+const SLICE: usize = 1_000;
+
+/// What watchers wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Published {
+    pub(super) revision: Revision,
+    pub(super) state: SourceState,
+}
+
+/// One registry.
+pub(crate) struct Shared {
+    store: Mutex<Store>,
+    started: Instant,
+    pub(super) published: watch::Sender<Published>,
+    pub(super) acks: Mutex<Acks>,
+    pub(super) acked: watch::Sender<()>,
+    pub(super) watchers: Arc<Semaphore>,
+    pub(super) auth: Auth,
+    pub(super) policy: EndpointPolicy,
+    pub(super) metrics: Metrics,
+    pub(super) shutdown: Shutdown,
+}
+
+impl Shared {
+    pub(crate) fn new(auth: Auth, policy: EndpointPolicy, limits: StoreLimits, shutdown: Shutdown) -> Self {
+        let started = Instant::now();
+        let epoch = Epoch(fastrand::u128(..));
+        // A thousand generations per millisecond of wall time: higher than any that an earlier process gave, and
+        // still exact in a double, which some JSON parsers use.
+        let store = Store::new(limits, epoch, clock::unix_ms().saturating_mul(1000), Duration::ZERO);
+        let published = Published { revision: store.position().revision, state: store.state() };
+        Self {
+            store: Mutex::new(store),
+            started,
+            published: watch::Sender::new(published),
+            acks: Mutex::default(),
+            acked: watch::Sender::new(()),
+            watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+            auth,
+            policy,
+            metrics: Metrics::new(),
+            shutdown,
+        }
+    }
+
+    /// Monotonic time of this registry.
+    pub(super) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The store, for what makes no revision. A panic elsewhere must not stop the registry: no write leaves it half done.
+    pub(super) fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does `write` to the store and tells the watchers.
+    pub(super) fn write<T>(&self, write: impl FnOnce(&mut Store, Duration) -> T) -> T {
+        let mut store = self.store();
+        let result = write(&mut store, self.now());
+        let now = Published { revision: store.position().revision, state: store.state() };
+        // Under the lock, so that what is published never goes back.
+        self.published.send_if_modified(|published| {
+            let modified = *published != now;
+            *published = now;
+            modified
+        });
+        drop(store);
+        result
+    }
+
+    /// Where in history the registry is, and what it says of itself.
+    pub(super) fn at(&self) -> (Position, SourceState) {
+        let store = self.store();
+        (store.position(), store.state())
+    }
+
+    /// Lets leases run out until `shutdown`.
+    pub(crate) async fn tick(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut shutdown = self.shutdown.clone();
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = shutdown.pulled() => return,
+            }
+            while self.write(|store, now| store.advance(now, SLICE)).more {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+/// The position as an entity tag.
+pub(super) fn entity_tag(position: Position) -> String {
+    format!("\"{position}\"")
+}
+
+/// Whether the client has the content of `position` already.
+pub(super) fn has<B>(request: &http::Request<B>, position: Position) -> bool {
+    let tag = entity_tag(position);
+    let named = request.headers().get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = named.flat_map(|list| list.split(','));
+    tags.any(|one| one.trim() == "*" || one.trim().trim_start_matches("W/") == tag)
+}
+
+/// `answer` with where in history it was made; with an entity tag if it is a representation.
+pub(super) fn stamped(mut answer: Answer, position: Position, state: SourceState, tagged: bool) -> Answer {
+    let headers = answer.headers_mut();
+    let mut set = |name: HeaderName, value: String| {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    };
+    set(HeaderName::from_static("x-registry-epoch"), position.epoch.to_string());
+    set(HeaderName::from_static("x-registry-revision"), position.revision.to_string());
+    set(HeaderName::from_static("x-registry-state"), state.to_string());
+    if tagged {
+        set(ETAG, entity_tag(position));
+    }
+    answer
+}
