@@ -34,7 +34,7 @@ impl Registry {
     pub async fn start_at(listen: &str) -> Self {
         let environment = [("REGISTRY_AUTH_TOKEN", TOKEN)];
         let mut program = Program::start("vertice-registry", &["run", "--listen", listen], &environment);
-        let address = program.line("its address", |line| address_in(line, "listening")).await;
+        let address = program.line("its address", |line| address_in(line, "listen")).await;
         Self { program, address }
     }
 
@@ -110,12 +110,14 @@ impl Gateway {
         all.extend_from_slice(arguments);
         let mut program = Program::start("vertice-gateway", &all, environment);
         let admin = program.line("its admin address", |line| address_in(line, "admin")).await;
-        let address =
-            program
-                .line("its address", |line| {
-                    if line.contains("admin") { None } else { address_in(line, "listening") }
-                })
-                .await;
+        let address = program
+            .line(
+                "its address",
+                |line| {
+                    if line.contains("admin") { None } else { address_in(line, "listen") }
+                },
+            )
+            .await;
         Self { program, address, admin }
     }
 
@@ -164,7 +166,7 @@ pub fn start_sidecar(environment: &[(&str, String)]) -> Program {
     Program::start("vertice-sidecar", &[], &environment)
 }
 
-/// The address in a log line that has `word` in it: `... address=127.0.0.1:8000 ...`.
+/// The address in a log line that has `word` in it: `the registry listens address=127.0.0.1:8888 ...`.
 fn address_in(line: &str, word: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("address=").filter(|_| line.contains(word))?;
     rest.split([' ', ',', '"']).next()?.parse().ok()

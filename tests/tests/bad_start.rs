@@ -26,7 +26,8 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 #[tokio::test]
 async fn unknown_keys_are_mistakes_with_their_place_and_all_are_told_at_once() {
     let file = file(
-        "[[listener]]\naddress = \"127.0.0.1:0\"\ncolour = \"red\"\n\n[timeouts]\nfirst_bite = \"1s\"\n\n         [[route]]\nname = \"r\"\nprefix = \"no-slash\"\nservice = \"Not A Name\"\n",
+        "[[listener]]\naddress = \"127.0.0.1:0\"\ncolour = \"red\"\n\n[timeouts]\nfirst_bite = \"1s\"\n\n\
+         [[route]]\nname = \"r\"\nprefix = \"no-slash\"\nservice = \"Not A Name\"\n",
     );
     let path = file.path().to_str().unwrap();
     let places = [format!("{path}:3:1"), format!("{path}:6:1"), format!("{path}:10:"), format!("{path}:11:")];

@@ -10,7 +10,9 @@ use vertice_tests::system::{Gateway, Registry, TOKEN};
 fn posted(path: &str, token: &str, body: &str) -> String {
     // The original asks for keep-alive; the end of the answer is easier to see with close.
     format!(
-        "POST {path} HTTP/1.1\r\nHost: vertice-register-lb\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate\r\n         Connection: close\r\nUser-Agent: python-httpx/0.27.0\r\nX-Registry-Token: {token}\r\n         Content-Length: {}\r\nContent-Type: application/json\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nHost: vertice-register-lb\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate\r\n\
+         Connection: close\r\nUser-Agent: python-httpx/0.27.0\r\nX-Registry-Token: {token}\r\n\
+         Content-Length: {}\r\nContent-Type: application/json\r\n\r\n{body}",
         body.len()
     )
 }

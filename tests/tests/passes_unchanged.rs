@@ -111,7 +111,8 @@ async fn bodies_of_any_size_and_framing() {
                 .await;
         assert_eq!(answer.text(), size.to_string());
     }
-    let chunked = "POST /v2/echo_service/x HTTP/1.1\r\nHost: g\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n                   3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+    let chunked = "POST /v2/echo_service/x HTTP/1.1\r\nHost: g\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
+         3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
     let answer = raw_to_end(gateway.address, chunked.as_bytes()).await;
     assert!(answer.contains(r#""body":"abcde""#), "{answer}");
     let answer = send(gateway.address, request("GET", "/v2/echo_service/stub/chunks/500", &[], "")).await;
