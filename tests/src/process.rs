@@ -1,11 +1,9 @@
 //! A real program of ours as a child process: started from the target directory, read, signalled, and never left behind.
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -96,14 +94,6 @@ impl Program {
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
-
-    /// Resident memory in KiB, as the kernel counts it.
-    pub fn resident_kib(&self) -> u64 {
-        let id = self.child.id().unwrap();
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches("kB").trim().parse().unwrap()
-    }
 }
 
 impl Drop for Program {
@@ -123,17 +113,13 @@ fn path_of(name: &str) -> PathBuf {
 }
 
 async fn gather(from: impl AsyncRead + Unpin, to: Arc<Mutex<watch::Sender<Vec<String>>>>) {
-    let mut lines = BufReader::new(from).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
+    let mut lines = BufReader::new(from).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        let line = String::from_utf8_lossy(&line).into_owned();
         to.lock().unwrap().send_modify(|kept| {
             if kept.len() < LINES_KEPT {
                 kept.push(line);
             }
         });
     }
-}
-
-/// A limit for something that a program promises to do at once.
-pub async fn within<T>(limit: Duration, what: &str, work: impl Future<Output = T>) -> T {
-    timeout(limit, work).await.unwrap_or_else(|_| panic!("not done within {limit:?}: {what}"))
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Far beyond what any healthy wait takes on a busy two-core machine: who reaches it is stuck.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,4 +26,9 @@ where
         assert!(Instant::now() < deadline, "waited {limit:?} in vain for: {what}");
         sleep(LOOK_EVERY).await;
     }
+}
+
+/// Does `work`, which must be done within `limit`; else panics, naming `what`.
+pub async fn within<T>(limit: Duration, what: &str, work: impl Future<Output = T>) -> T {
+    timeout(limit, work).await.unwrap_or_else(|_| panic!("not done within {limit:?}: {what}"))
 }

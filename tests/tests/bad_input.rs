@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use vertice_tests::http::{Answer, get, request, send, send_json, try_send};
 use vertice_tests::stub::Stub;
-use vertice_tests::system::{Gateway, Registry, TOKEN_HEADER};
+use vertice_tests::system::{Gateway, Registry, TOKEN_HEADER, sidecar_environment, start_sidecar};
 
 /// Whether the `detail` of a 422 names `field`.
 fn names_field(answer: &Answer, field: &str) -> bool {
@@ -140,5 +140,20 @@ async fn old_generations_change_nothing() {
     assert_eq!(answer.status, 409, "{answer:?}");
     let answer: Value = get(registry.address, "/services/works_service").await.json();
     assert_eq!(answer["endpoint"], stub.url());
+    assert_unharmed(&registry, &gateway).await;
+}
+
+#[tokio::test]
+async fn a_sidecar_with_a_wrong_token_says_so() {
+    let (stub, registry, gateway) = system().await;
+    let mut environment = sidecar_environment("other_service", stub.address(), &registry.url());
+    environment.retain(|(name, _)| *name != "REGISTRY_AUTH_TOKEN");
+    environment.push(("REGISTRY_AUTH_TOKEN", "wrong".to_owned()));
+    let mut sidecar = start_sidecar(&environment);
+    sidecar
+        .line("the token", |line| {
+            (line.contains("token") && (line.contains("WARN") || line.contains("ERROR"))).then_some(())
+        })
+        .await;
     assert_unharmed(&registry, &gateway).await;
 }

@@ -8,10 +8,9 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use vertice_tests::http::{raw_to_end, request, send, try_send};
-use vertice_tests::process::within;
 use vertice_tests::stub::Stub;
 use vertice_tests::system::{Gateway, Registry};
-use vertice_tests::wait::PATIENCE;
+use vertice_tests::wait::{PATIENCE, within};
 
 const SERVICE: &str = "echo_service";
 

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use vertice_tests::process::within;
 use vertice_tests::stub::Stub;
 use vertice_tests::system::{Gateway, Registry, sidecar_environment, start_sidecar};
+use vertice_tests::wait::within;
 
 /// What is promised to whoever registers.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(1);
