@@ -1,5 +1,7 @@
 //! `GET /metrics` and `GET /health`.
 
+use std::sync::atomic::Ordering;
+
 use http::StatusCode;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -30,7 +32,7 @@ pub(crate) struct Metrics {
     revision: Gauge,
     watchers: Gauge,
     serving: Gauge,
-    expired: Gauge,
+    expired: Counter,
 }
 
 impl Metrics {
@@ -50,7 +52,8 @@ impl Metrics {
         let revision = gauge("revision", "The revision of the last change");
         let watchers = gauge("watchers", "Watches and snapshots being answered");
         let serving = gauge("serving", "1 when the state is serving, 0 while it is warming");
-        let expired = gauge("expired_leases", "Leases that ran out since the start");
+        let expired = Counter::default();
+        registry.register("expired_leases", "Leases that ran out since the start", expired.clone());
         Self { registry, calls, renewals, instances, services, revision, watchers, serving, expired }
     }
 
@@ -71,7 +74,7 @@ impl Shared {
         metrics.revision.set(i64::try_from(position.revision.0).unwrap_or(i64::MAX));
         metrics.watchers.set(whole(MAX_WATCHERS - self.watchers.available_permits()));
         metrics.serving.set(i64::from(state == SourceState::Serving));
-        metrics.expired.set(i64::try_from(stats.expired_total).unwrap_or(i64::MAX));
+        metrics.expired.inner().store(stats.expired_total, Ordering::Relaxed);
         let mut rendered = String::new();
         // Writing to a String does not fail.
         let _ = text::encode(&mut rendered, &metrics.registry);

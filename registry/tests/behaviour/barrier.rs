@@ -1,0 +1,58 @@
+//! The drain barrier: answered when every live gateway has applied a revision.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::support::Registry;
+
+async fn ack(registry: &Registry, gateway: &str, epoch: &Value, revision: u64) -> crate::support::Answer {
+    let body = json!({ "gateway": gateway, "epoch": epoch, "revision": revision });
+    registry.post("/v1/ack", body.to_string()).await
+}
+
+#[tokio::test]
+async fn it_waits_for_the_last_gateway() {
+    let registry = Registry::open().await;
+    let nobody = registry.get("/v1/barrier?revision=0").await.expect(200);
+    assert_eq!(nobody, json!({ "applied": 0, "total": 0, "missing": [] }));
+    let epoch = registry.put("osint_service", "h:1", "").await["epoch"].clone();
+    ack(&registry, "one", &epoch, 1).await.expect(200);
+    ack(&registry, "two", &epoch, 0).await.expect(200);
+    let begun = Instant::now();
+    let (answer, _) = tokio::join!(registry.get("/v1/barrier?revision=1&timeout=60"), async {
+        tokio::task::yield_now().await;
+        ack(&registry, "two", &epoch, 1).await
+    });
+    assert_eq!(answer.expect(200), json!({ "applied": 2, "total": 2, "missing": [] }));
+    assert!(begun.elapsed() < Duration::from_secs(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_names_who_is_missing_and_forgets_who_is_silent() {
+    let registry = Registry::open().await;
+    let epoch = registry.put("osint_service", "h:1", "").await["epoch"].clone();
+    ack(&registry, "late", &epoch, 0).await.expect(200);
+    let answer = registry.get("/v1/barrier?revision=1&timeout=5").await.expect(200);
+    assert_eq!(answer, json!({ "applied": 0, "total": 1, "missing": ["late"] }));
+    let begun = Instant::now();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let answer = registry.get("/v1/barrier?revision=1&timeout=60").await.expect(200);
+    assert_eq!(answer["total"], 0, "a minute of silence: it is gone");
+    assert!(begun.elapsed() < Duration::from_secs(70));
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused() {
+    let registry = Registry::open().await;
+    let epoch = registry.put("osint_service", "h:1", "").await["epoch"].clone();
+    ack(&registry, "one", &json!("0".repeat(32)), 1).await.expect(410);
+    let ahead = ack(&registry, "one", &epoch, 2).await.expect(422);
+    assert_eq!(ahead["detail"][0]["loc"][1], "revision");
+    let name = ack(&registry, "", &epoch, 1).await.expect(422);
+    assert_eq!(name["detail"][0]["loc"][1], "gateway");
+    registry.get("/v1/barrier?revision=2").await.expect(422);
+    registry.get("/v1/barrier").await.expect(422);
+    assert_eq!(registry.get("/v1/barrier?revision=1").await.expect(200)["total"], 0);
+}

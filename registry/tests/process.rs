@@ -1,0 +1,208 @@
+//! The binary as an operator meets it: what it says when it cannot start, and how it stops.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests stop at the first surprise"
+)]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vertice-registry"));
+    command.args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Output of a run that ends by itself.
+fn output(arguments: &[&str]) -> (Output, String) {
+    let output = command(arguments).output().unwrap();
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    (output, stderr)
+}
+
+/// A registry that runs; killed when the test is over.
+struct Running {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = command(&[&["run", "--listen", "127.0.0.1:0"], arguments].concat()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("the registry listens") {
+            line.clear();
+            assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended without listening");
+        }
+        let after = |mark: &str| {
+            let text = line.split_once(mark)?.1;
+            let end =
+                text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':')).unwrap_or(text.len());
+            text[..end].parse().ok()
+        };
+        let (address, admin) = (after(" address=").unwrap(), after(" admin=Some("));
+        Self { child, stderr, address, admin }
+    }
+
+    fn stop(mut self, signal: Signal) -> (Option<i32>, String) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+        let status = self.child.wait().unwrap();
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).unwrap();
+        (status.code(), rest)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn get(address: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: r\r\n\r\n").unwrap();
+    stream
+}
+
+fn first_line(stream: TcpStream) -> String {
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    line.trim().to_owned()
+}
+
+#[test]
+fn help_tells_every_flag_and_the_environment() {
+    let (output, _) = output(&["run", "--help"]);
+    let help = String::from_utf8(output.stdout).unwrap();
+    for word in [
+        "--listen",
+        "127.0.0.1:8888",
+        "--store",
+        "memory",
+        "--admin",
+        "--tokens",
+        "--insecure",
+        "--allow-network",
+        "--allow-suffix",
+        "REGISTRY_AUTH_TOKEN",
+        "REGISTRY_AUTH_TOKEN_FILE",
+    ] {
+        assert!(help.contains(word), "{word} is not in:\n{help}");
+    }
+}
+
+#[test]
+fn what_it_does_not_know_is_an_error() {
+    for arguments in [
+        &["run", "--colour"][..],
+        &["run", "--store", "redis://x"],
+        &["run", "--state-dir", "/tmp"],
+        &["run", "--listen", "nowhere"],
+        &["run", "--allow-network", "10.0.0.0/99"],
+        &["walk"],
+        &[],
+    ] {
+        let (output, stderr) = output(arguments);
+        assert!(!output.status.success() && !stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_taken_port_is_one_clear_message() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (arguments, flag) in [
+        (vec!["run", "--listen", &address], "--listen"),
+        (vec!["run", "--listen", "127.0.0.1:0", "--admin", &address], "--admin"),
+    ] {
+        let (output, stderr) = output(&arguments);
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.contains(&address) && stderr.contains("taken") && stderr.contains(flag), "{stderr}");
+    }
+}
+
+#[test]
+fn no_tokens_beyond_loopback_is_one_clear_message() {
+    let (output, stderr) = output(&["run", "--listen", "0.0.0.0:0"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    for way_out in ["REGISTRY_AUTH_TOKEN", "--tokens", "127.0.0.1", "--insecure"] {
+        assert!(stderr.contains(way_out), "{stderr}");
+    }
+}
+
+#[test]
+fn every_mistake_of_a_tokens_file_at_once() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "colour = 1\n[[token]]\nname = 7\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let (output, stderr) = output(&["run", "--tokens", path]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.contains(&format!("{path}:1:1: unknown key 'colour'")), "{stderr}");
+    assert!(stderr.contains(&format!("{path}:3:8: name is an integer")), "{stderr}");
+    let (output, stderr) = self::output(&["run", "--tokens", "/nonexistent/tokens.toml"]);
+    assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+}
+
+#[test]
+fn two_sources_of_tokens_contradict() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut command = command(&["run", "--tokens", file.path().to_str().unwrap()]);
+    let output = command.env("REGISTRY_AUTH_TOKEN", "s3cret").output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && stderr.contains("keep one of them"), "{stderr}");
+    assert!(!stderr.contains("s3cret"), "a secret is never shown");
+}
+
+#[test]
+fn it_says_where_it_listens_and_serves_the_admin_paths() {
+    let running = Running::start(&["--admin", "127.0.0.1:0"]);
+    assert_eq!(first_line(get(running.address, "/services")), "HTTP/1.1 200 OK");
+    for path in ["/live", "/ready", "/metrics"] {
+        assert_eq!(first_line(get(running.admin.unwrap(), path)), "HTTP/1.1 200 OK", "{path}");
+    }
+    assert_eq!(first_line(get(running.admin.unwrap(), "/services")), "HTTP/1.1 404 Not Found");
+}
+
+#[test]
+fn a_signal_answers_the_waiting_and_stops() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let running = Running::start(&[]);
+        let mut snapshot = String::new();
+        let mut stream = get(running.address, "/v1/snapshot");
+        let mut piece = [0; 1024];
+        while !snapshot.contains("x-registry-epoch: ") || !snapshot.contains("\r\n\r\n") {
+            let read = stream.read(&mut piece).unwrap();
+            snapshot.push_str(std::str::from_utf8(&piece[..read]).unwrap());
+        }
+        let epoch = &snapshot.split_once("x-registry-epoch: ").unwrap().1[..32];
+        let waiting = get(running.address, &format!("/v1/watch?epoch={epoch}&revision=0&wait=60"));
+        // Answered requests on a later connection prove that the earlier one was taken in.
+        while !String::from_utf8_lossy(&read_all(running.address, "/metrics")).contains("watchers 1\n") {}
+        let (code, log) = running.stop(signal);
+        assert_eq!(code, Some(0));
+        assert!(log.contains("stopping") && !log.contains("cut"), "everything ended by itself: {log}");
+        assert_eq!(first_line(waiting), "HTTP/1.1 204 No Content");
+    }
+}
+
+fn read_all(address: SocketAddr, path: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: r\r\nconnection: close\r\n\r\n").unwrap();
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).unwrap();
+    all
+}
