@@ -1,1 +1,17 @@
-//! placeholder
+//! The gateway: the front door of all services, which it finds in the registry by name.
+//!
+//! Modules in the order of a request's way, then discovery, then what stands beside both.
+
+pub mod listener;
+pub mod worker;
+pub mod http;
+pub mod table;
+pub mod route;
+pub mod balance;
+pub mod upstream;
+pub mod discovery;
+pub mod admin;
+pub mod telemetry;
+pub mod app;
+pub mod explain;
+pub mod demo;

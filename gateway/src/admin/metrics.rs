@@ -1,0 +1,222 @@
+//! `/metrics` in the OpenMetrics text format: the workers' counters summed up at the moment of asking.
+
+use std::sync::atomic::Ordering;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::AdminState;
+use crate::table::{Service, StatusClass};
+use crate::telemetry::histogram::Sum;
+use crate::telemetry::metrics::{Counter, WorkerMetrics};
+
+/// Services that get series of their own; beyond, the sums have to do, or a scrape would be larger than the traffic.
+const SERVICES_SHOWN: usize = 2000;
+
+/// The metrics text.
+pub fn render(state: &std::sync::Arc<AdminState>) -> String {
+    let mut registry = Registry::with_prefix("vertice_gateway");
+    registry.register_collector(Box::new(Snapshot(state.clone())));
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+    text
+}
+
+#[derive(Debug)]
+struct Snapshot(std::sync::Arc<AdminState>);
+
+type Encoded = Result<(), std::fmt::Error>;
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Encoded {
+        let state = &*self.0;
+        connections(state, &mut encoder)?;
+        requests(state, &mut encoder)?;
+        table(state, &mut encoder)?;
+        services(state, &mut encoder)
+    }
+}
+
+fn sum(state: &AdminState, counter: impl Fn(&WorkerMetrics) -> &Counter) -> u64 {
+    state.metrics.iter().map(|worker| counter(worker).get()).sum()
+}
+
+fn count(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Encoded {
+    let metric = ConstCounter::new(value);
+    metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> Encoded {
+    let metric = ConstGauge::new(value);
+    metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
+/// A family of counters with one label.
+fn family<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &str,
+    rows: impl Iterator<Item = (&'a str, u64)>,
+) -> Encoded {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (value, number) in rows {
+        ConstCounter::new(number).encode(metric.encode_family(&[(label, value)])?)?;
+    }
+    Ok(())
+}
+
+fn connections(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+    let open: usize = state.doors.iter().map(|door| door.load.load(Ordering::Relaxed)).sum();
+    gauge(encoder, "connections", "Open client connections", approximately(open))?;
+    count(encoder, "connections_accepted", "Client connections accepted", sum(state, |m| &m.accepted))?;
+    count(
+        encoder,
+        "connections_handed_over",
+        "Connections given to a less busy worker",
+        sum(state, |m| &m.handed_over),
+    )?;
+    count(
+        encoder,
+        "connections_timed_out",
+        "Client connections closed at a deadline: no head, no next request, or a reader that stalled",
+        sum(state, |m| &m.connections_timed_out),
+    )?;
+    let refused = [
+        ("malformed", sum(state, |m| &m.heads_malformed)),
+        ("too_large", sum(state, |m| &m.heads_too_large)),
+    ];
+    family(
+        encoder,
+        "heads_refused",
+        "Request heads refused before a request came of them",
+        "reason",
+        refused.into_iter(),
+    )
+}
+
+fn requests(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+    let (begun, ended) = (sum(state, |m| &m.requests), sum(state, |m| &m.requests_ended));
+    count(encoder, "requests", "Requests that began", begun)?;
+    let in_flight = usize::try_from(begun.saturating_sub(ended)).unwrap_or(usize::MAX);
+    gauge(encoder, "requests_in_flight", "Requests that have not ended", approximately(in_flight))?;
+    count(
+        encoder,
+        "requests_broken",
+        "Requests whose answer did not reach its end",
+        sum(state, |m| &m.requests_broken),
+    )?;
+    count(encoder, "retries", "Attempts beyond the first", sum(state, |m| &m.retries))?;
+    count(encoder, "attempts_failed", "Attempts that failed", sum(state, |m| &m.attempts_failed))?;
+    count(encoder, "request_body_bytes", "Bytes of bodies from clients", sum(state, |m| &m.body_bytes_in))?;
+    count(encoder, "response_body_bytes", "Bytes of bodies to clients", sum(state, |m| &m.body_bytes_out))?;
+    count(
+        encoder,
+        "log_lines_dropped",
+        "Access-log lines lost because the writer was behind",
+        sum(state, |m| &m.log_lines_dropped),
+    )?;
+    let by_class = StatusClass::all().map(|class| {
+        let of = |m: &std::sync::Arc<WorkerMetrics>| {
+            m.classes().filter(|(c, _)| *c == class).map(|(_, n)| n).sum::<u64>()
+        };
+        (class.label(), state.metrics.iter().map(of).sum::<u64>())
+    });
+    family(encoder, "responses", "Answers by class of status", "class", by_class)?;
+    let reasons = crate::http::error::GatewayError::REASONS.into_iter().map(|reason| {
+        let of = |m: &std::sync::Arc<WorkerMetrics>| {
+            m.reasons().filter(|(r, _)| *r == reason).map(|(_, n)| n).sum::<u64>()
+        };
+        (reason, state.metrics.iter().map(of).sum::<u64>())
+    });
+    family(encoder, "own_answers", "Answers that the gateway made itself, by reason", "reason", reasons)?;
+    let heads = Sum::of(state.metrics.iter().map(|worker| &worker.head_seconds));
+    let mut metric = encoder.encode_descriptor(
+        "head_duration_seconds",
+        "Time from a request's head to its answer's",
+        None,
+        MetricType::Histogram,
+    )?;
+    metric.encode_histogram::<prometheus_client::encoding::NoLabelSet>(
+        heads.seconds,
+        heads.count,
+        &heads.buckets,
+        None,
+    )
+}
+
+fn table(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+    let table = state.published.load();
+    let freshness = state.published.freshness();
+    let endpoints = table.services.iter().map(|service| service.all.len()).sum();
+    let generation = usize::try_from(table.generation).unwrap_or(usize::MAX);
+    gauge(encoder, "table_generation", "Generation of the routing table", approximately(generation))?;
+    gauge(encoder, "services", "Services in the table", approximately(table.services.len()))?;
+    gauge(encoder, "endpoints", "Endpoints in the table", approximately(endpoints))?;
+    gauge(
+        encoder,
+        "endpoints_held",
+        "Endpoints served although the registry no longer names them",
+        approximately(freshness.held),
+    )?;
+    gauge(
+        encoder,
+        "entries_rejected",
+        "Entries of the registry that were left out",
+        approximately(freshness.rejects.len()),
+    )?;
+    gauge(
+        encoder,
+        "registry_reachable",
+        "1 if the last try to read the registry succeeded",
+        if freshness.failing { 0.0 } else { 1.0 },
+    )?;
+    let age = freshness.age_seconds().unwrap_or(f64::NAN);
+    gauge(encoder, "registry_proof_age_seconds", "Time since the registry last gave a usable answer", age)
+}
+
+fn services(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+    let table = state.published.load();
+    let shown = || table.services.iter().take(SERVICES_SHOWN);
+    let mut metric = encoder.encode_descriptor(
+        "service_responses",
+        "Answers of a service by class of status",
+        None,
+        MetricType::Counter,
+    )?;
+    for service in shown() {
+        for class in StatusClass::all() {
+            let labels = [("service", service.name.as_str()), ("class", class.label())];
+            ConstCounter::new(service.stats.answers(class)).encode(metric.encode_family(&labels)?)?;
+        }
+    }
+    let help = "Time to the answers' heads of a service, summed up";
+    let mut metric = encoder.encode_descriptor("service_head_seconds", help, None, MetricType::Counter)?;
+    for service in shown() {
+        ConstCounter::new(service.stats.head_seconds()).encode(metric.encode_family(&labels(service))?)?;
+    }
+    let mut metric = encoder.encode_descriptor(
+        "service_retries",
+        "Attempts beyond the first for a service",
+        None,
+        MetricType::Counter,
+    )?;
+    for service in shown() {
+        ConstCounter::new(service.stats.retries()).encode(metric.encode_family(&labels(service))?)?;
+    }
+    Ok(())
+}
+
+fn labels(service: &Service) -> [(&'static str, &str); 1] {
+    [("service", service.name.as_str())]
+}
+
+/// A gauge's number; exact up to 2^32, which no count here reaches.
+fn approximately(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,58 @@
+//! What operators see on the admin listener, beside `/live`, `/ready` and `/metrics`.
+
+pub mod explain;
+pub mod metrics;
+pub mod services;
+pub mod table;
+
+use std::sync::{Arc, Mutex};
+
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use vertice_process::answer::{self, Answer};
+use vertice_registry_api::ServiceUrl;
+use vertice_registry_client::View;
+
+use crate::listener::accept::Door;
+use crate::table::Published;
+use crate::telemetry::metrics::WorkerMetrics;
+
+/// Handles to everything that is shown.
+#[derive(Debug)]
+pub struct AdminState {
+    /// The newest table and how old the truth is.
+    pub published: Arc<Published>,
+    /// What the registry said.
+    pub view: Arc<Mutex<View>>,
+    /// Counters by worker.
+    pub metrics: Vec<Arc<WorkerMetrics>>,
+    /// Loads by worker.
+    pub doors: Arc<[Door]>,
+    /// Which registry.
+    pub registry_url: ServiceUrl,
+}
+
+/// Answers a path of the gateway's own, `None` for one that it does not have.
+pub fn answer(state: &AdminState, request: &Request<Incoming>) -> Option<Answer> {
+    let query = request.uri().query().unwrap_or_default();
+    let answer = match request.uri().path() {
+        "/table" => json(&table::show(state)),
+        "/services" => json(&services::show(state)),
+        "/explain" => match explain::answer(state, query) {
+            Ok(value) => json(&value),
+            Err(detail) => {
+                answer::json(StatusCode::BAD_REQUEST, serde_json::json!({"detail": detail}).to_string())
+            }
+        },
+        _ => return None,
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Some(answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET is offered here"));
+    }
+    Some(answer)
+}
+
+fn json(value: &serde_json::Value) -> Answer {
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    answer::json(StatusCode::OK, text + "\n")
+}

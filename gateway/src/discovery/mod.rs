@@ -1,0 +1,8 @@
+//! From what the registry says to the table that requests are answered from.
+//!
+//! One task: events go through the [`View`](vertice_registry_client::View), which decides what absence means; what
+//! changed is compiled into the next table, which is published. Requests and discovery meet only there.
+
+pub mod run;
+pub mod update;
+pub mod probe;

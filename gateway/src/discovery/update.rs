@@ -1,0 +1,68 @@
+//! What the table is told of one service: the registry's instances, or the operator's fall-back where there are none.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+use vertice_registry_api::{HealthPath, InstanceId, ServiceName, ServiceUrl, Status};
+use vertice_registry_client::{SeenInstance, View};
+
+use crate::table::compile::ServiceUpdate;
+use crate::table::{EndpointSpec, Origin};
+
+/// Fall-back URLs by service, from the configuration and the environment.
+pub type Fallbacks = BTreeMap<ServiceName, Vec<ServiceUrl>>;
+
+/// All that is known of `name` now.
+pub fn of(name: &ServiceName, view: &View, fallbacks: &Fallbacks) -> ServiceUpdate {
+    let seen =
+        view.service(name).map(|service| service.instances.values().map(registered).collect::<Vec<_>>());
+    let endpoints = match seen {
+        Some(endpoints) if !endpoints.is_empty() => endpoints,
+        _ => fallbacks.get(name).map(|urls| urls.iter().map(written).collect()).unwrap_or_default(),
+    };
+    ServiceUpdate { name: name.clone(), endpoints }
+}
+
+fn registered(seen: &SeenInstance) -> EndpointSpec {
+    let instance = &seen.instance;
+    let held = match (&seen.hold, instance.stale) {
+        (Some(hold), _) => Some(hold.reason.as_str().to_owned()),
+        (None, true) => Some("stale".to_owned()),
+        (None, false) => None,
+    };
+    EndpointSpec {
+        instance_id: instance.instance_id.clone(),
+        url: instance.url.clone(),
+        health: instance.health_endpoint.clone(),
+        weight: instance.weight,
+        status: instance.effective_status(),
+        version: instance.version.clone(),
+        held,
+        origin: Origin::Registry {
+            registered_by: instance.registered_by.clone(),
+            registered_at_ms: instance.registered_at_ms,
+        },
+    }
+}
+
+fn written(url: &ServiceUrl) -> EndpointSpec {
+    // The id only has to be unique within the service; an authority with brackets is no id, its digits are.
+    let id: String =
+        url.authority().chars().filter(|c| c.is_ascii_alphanumeric() || ".:_-".contains(*c)).collect();
+    EndpointSpec {
+        instance_id: InstanceId::parse(&id).unwrap_or_else(|_| InstanceId::legacy()),
+        url: url.clone(),
+        health: HealthPath::default(),
+        weight: vertice_registry_api::limits::DEFAULT_WEIGHT,
+        status: Status::Up,
+        version: None,
+        held: None,
+        origin: Origin::Operator,
+    }
+}
+
+/// How long ago the registry last vouched for `name`.
+pub fn age_seconds(name: &ServiceName, view: &View) -> Option<f64> {
+    view.service(name)
+        .map(|service| Instant::now().saturating_duration_since(service.last_proof).as_secs_f64())
+}

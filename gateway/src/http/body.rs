@@ -1,0 +1,182 @@
+//! The body of an answer, and the end of a request's story: what is counted and logged once the last byte is out.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
+
+use super::connection::Downstream;
+use crate::table::Service;
+use crate::telemetry::access_log::Line;
+use crate::upstream::request_body::Progress;
+use crate::upstream::{ResponseBody, response_body::StreamError};
+use crate::worker::Worker;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub struct DownstreamBody {
+    content: Content,
+    /// Told when this is dropped: hyper drops a body as soon as it is through with it, or with the connection.
+    story: Story,
+}
+
+#[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every answer is the large one; a box would cost each an allocation"
+)]
+enum Content {
+    Own(Option<Bytes>),
+    Upstream(ResponseBody),
+}
+
+/// What is known about a request while it is answered.
+#[derive(Debug)]
+pub struct Story {
+    pub(super) worker: Rc<Worker>,
+    pub(super) connection: Rc<Downstream>,
+    pub(super) started: Instant,
+    pub(super) status: StatusCode,
+    pub(super) progress: Option<Rc<Progress>>,
+    pub(super) bytes_out: u64,
+    pub(super) complete: bool,
+    /// What only a log line needs; `None` when the access log is off.
+    pub(super) log: Option<Box<LogNotes>>,
+}
+
+/// What only a log line needs.
+#[derive(Debug)]
+pub(super) struct LogNotes {
+    pub(super) unix_ms: u64,
+    pub(super) request_id: HeaderValue,
+    pub(super) method: Method,
+    pub(super) host: String,
+    pub(super) path: String,
+    pub(super) route: Option<String>,
+    pub(super) service: Option<std::sync::Arc<Service>>,
+    pub(super) instance: Option<String>,
+    pub(super) reason: Option<&'static str>,
+    pub(super) head: std::time::Duration,
+    pub(super) attempts: u32,
+    pub(super) generation: u64,
+}
+
+impl DownstreamBody {
+    pub(super) fn own(bytes: Bytes, mut story: Story) -> Self {
+        // It is all there; hyper leaves it out for HEAD.
+        story.complete = true;
+        Self { content: Content::Own(Some(bytes)), story }
+    }
+
+    pub(super) fn upstream(body: ResponseBody, mut story: Story) -> Self {
+        // An empty answer is through before it is asked for; hyper then never polls it.
+        story.complete = body.is_end_stream();
+        Self { content: Content::Upstream(body), story }
+    }
+}
+
+impl Body for DownstreamBody {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let this = self.get_mut();
+        let polled = match &mut this.content {
+            Content::Own(bytes) => {
+                let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
+                Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Content::Upstream(body) => Pin::new(body).poll_frame(cx),
+        };
+        if let Poll::Ready(frame) = &polled {
+            this.story.took(frame.as_ref());
+            this.story.complete |= this.is_end_stream() && !matches!(frame, Some(Err(_)));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Own(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Content::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Own(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| u64::try_from(b.len()).unwrap_or(0)))
+            }
+            Content::Upstream(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Story {
+    fn took(&mut self, frame: Option<&Result<Frame<Bytes>, StreamError>>) {
+        match frame {
+            None => self.complete = true,
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                self.bytes_out += u64::try_from(bytes).unwrap_or(0);
+            }
+            Some(Err(_)) => {}
+        }
+    }
+
+    fn write_log(&self, notes: &LogNotes, bytes_in: u64) {
+        let Some(log) = &self.worker.log else { return };
+        let time =
+            i64::try_from(notes.unix_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        let lost = log.write(&Line {
+            time: &time.map(|t| t.to_string()).unwrap_or_default(),
+            request_id: notes.request_id.to_str().unwrap_or_default(),
+            peer: &self.connection.peer_text,
+            method: notes.method.as_str(),
+            host: &notes.host,
+            path: &notes.path,
+            route: notes.route.as_deref(),
+            service: notes.service.as_ref().map(|service| service.name.as_str()),
+            instance: notes.instance.as_deref(),
+            status: self.status.as_u16(),
+            reason: notes.reason,
+            bytes_in,
+            bytes_out: self.bytes_out,
+            head_ms: milliseconds(notes.head),
+            total_ms: milliseconds(self.started.elapsed()),
+            attempts: notes.attempts,
+            complete: self.complete,
+            generation: notes.generation,
+        });
+        self.worker.metrics.log_lines_dropped.add(lost);
+    }
+}
+
+impl Drop for Story {
+    fn drop(&mut self) {
+        let metrics = &self.worker.metrics;
+        let bytes_in = self.progress.as_ref().map_or(0, |progress| progress.bytes.get());
+        metrics.requests_ended.one();
+        metrics.body_bytes_in.add(bytes_in);
+        metrics.body_bytes_out.add(self.bytes_out);
+        if !self.complete {
+            metrics.requests_broken.one();
+        }
+        if let Some(notes) = self.log.take() {
+            self.write_log(&notes, bytes_in);
+        }
+        self.connection.clock.wait_for_head(self.worker.settings.keep_alive);
+    }
+}
+
+/// Milliseconds with a fraction of microseconds.
+fn milliseconds(duration: std::time::Duration) -> f64 {
+    f64::from(u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)) / 1000.0
+}

@@ -1,0 +1,227 @@
+//! Telling the service who asked: `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239).
+//!
+//! From a peer that is not a trusted proxy everything of this kind is replaced: a client could claim anything. From a
+//! trusted one it is extended. The underscore spellings, which many frameworks read as the same field, always go.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
+
+use http::HeaderMap;
+use http::header::{FORWARDED, HOST, HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const HTTP: HeaderValue = HeaderValue::from_static("http");
+
+/// What is forwarded about the peer of one connection, made once.
+#[derive(Debug)]
+pub struct Peer {
+    /// Whether its own claims are believed.
+    trusted: bool,
+    address: HeaderValue,
+    /// `for=...;proto=http` of RFC 7239.
+    element: String,
+    /// The last Host and the `Forwarded` value made for it: a connection mostly asks for one host.
+    last: RefCell<Option<(HeaderValue, HeaderValue)>>,
+}
+
+impl Peer {
+    /// The peer at `address`, which is trusted when one of `proxies` holds it.
+    pub fn new(address: SocketAddr, proxies: &[IpNet]) -> Self {
+        let ip = address.ip().to_canonical();
+        let node = match ip {
+            IpAddr::V4(ip) => format!("for={ip};proto=http"),
+            // RFC 7239 6: an IPv6 address is bracketed and quoted.
+            IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto=http"),
+        };
+        Self {
+            trusted: proxies.iter().any(|net| net.contains(&ip)),
+            address: value(&ip.to_string()),
+            element: node,
+            last: RefCell::new(None),
+        }
+    }
+
+    /// Puts what is known of the peer into `headers`.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        let host = headers.get(HOST).cloned();
+        if !self.trusted {
+            strip_claims(headers);
+            headers.insert(X_FORWARDED_FOR, self.address.clone());
+            headers.insert(X_FORWARDED_PROTO, HTTP);
+            headers.insert(FORWARDED, self.forwarded(host.as_ref()));
+            if let Some(host) = host {
+                headers.insert(X_FORWARDED_HOST, host);
+            }
+            return;
+        }
+        strip_aliases(headers);
+        extend(headers, &X_FORWARDED_FOR, &self.address);
+        extend(headers, &FORWARDED, &self.forwarded(host.as_ref()));
+        // The first proxy saw the client's scheme and host; what it said stays.
+        headers.entry(X_FORWARDED_PROTO).or_insert(HTTP);
+        if let Some(host) = host {
+            headers.entry(X_FORWARDED_HOST).or_insert(host);
+        }
+    }
+
+    fn forwarded(&self, host: Option<&HeaderValue>) -> HeaderValue {
+        let Some(host) = host else { return value(&self.element) };
+        let mut last = self.last.borrow_mut();
+        if let Some((known, made)) = last.as_ref()
+            && known == host
+        {
+            return made.clone();
+        }
+        // The Host was checked to be one before: it needs no escape inside the quotes.
+        let made = value(&format!("{};host=\"{}\"", self.element, host.to_str().unwrap_or_default()));
+        *last = Some((host.clone(), made.clone()));
+        made
+    }
+}
+
+/// Whether a field of this name is one that the gateway sets or replaces, in any spelling.
+pub fn is_ours(name: &str) -> bool {
+    let is = |wanted: &str| {
+        name.len() == wanted.len()
+            && name.bytes().zip(wanted.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'))
+    };
+    name.get(..12).is_some_and(|start| start == "x-forwarded-" || start.replace('_', "-") == "x-forwarded-")
+        || is("forwarded")
+        || is("x-real-ip")
+        || is("x-request-id")
+}
+
+fn strip_claims(headers: &mut HeaderMap) {
+    for name in [FORWARDED, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST] {
+        headers.remove(name);
+    }
+    remove_if(headers, |name| is_ours(name) && name != "x-request-id");
+}
+
+fn strip_aliases(headers: &mut HeaderMap) {
+    remove_if(headers, |name| name.contains('_') && is_ours(name));
+}
+
+fn remove_if(headers: &mut HeaderMap, bad: impl Fn(&str) -> bool) {
+    // Nothing of the kind is the rule: then this allocates nothing.
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| matches!(name.as_str().as_bytes().first(), Some(b'x' | b'f')) && bad(name.as_str()))
+        .cloned()
+        .collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+/// Appends `element` to the list that `name` holds, as one field.
+fn extend(headers: &mut HeaderMap, name: &HeaderName, element: &HeaderValue) {
+    let mut list = Vec::new();
+    for value in headers.get_all(name) {
+        list.extend_from_slice(value.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(element.as_bytes());
+    if let Ok(list) = HeaderValue::from_bytes(&list) {
+        headers.insert(name, list);
+    }
+}
+
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(peer: &str, proxies: &[&str], pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let proxies: Vec<IpNet> = proxies.iter().map(|p| p.parse().unwrap()).collect();
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        Peer::new(peer.parse().unwrap(), &proxies).tell(&mut headers);
+        let text = |v: &HeaderValue| v.to_str().unwrap().to_owned();
+        let mut rows: Vec<_> = headers.iter().map(|(n, v)| (n.to_string(), text(v))).collect();
+        rows.sort();
+        rows
+    }
+
+    fn row(name: &str, value: &str) -> (String, String) {
+        (name.into(), value.into())
+    }
+
+    #[test]
+    fn an_untrusted_peer_is_not_believed_in_any_spelling() {
+        let rows = told(
+            "9.9.9.9:1",
+            &[],
+            &[
+                ("host", "h"),
+                ("x-forwarded-for", "1.1.1.1"),
+                ("x-forwarded-for", "2.2.2.2"),
+                ("x_forwarded_for", "3.3.3.3"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-port", "1"),
+                ("forwarded", "for=1.1.1.1"),
+                ("x-real-ip", "1.1.1.1"),
+                ("x_real_ip", "1.1.1.1"),
+                ("x-other", "1"),
+                ("x-request-id", "r"),
+            ],
+        );
+        assert_eq!(
+            rows,
+            [
+                row("forwarded", "for=9.9.9.9;proto=http;host=\"h\""),
+                row("host", "h"),
+                row("x-forwarded-for", "9.9.9.9"),
+                row("x-forwarded-host", "h"),
+                row("x-forwarded-proto", "http"),
+                row("x-other", "1"),
+                row("x-request-id", "r"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_extended() {
+        let rows = told(
+            "10.0.0.1:1",
+            &["10.0.0.0/8"],
+            &[
+                ("host", "h"),
+                ("x-forwarded-for", "1.1.1.1"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-host", "public"),
+                ("x_forwarded_for", "3.3.3.3"),
+                ("x-real-ip", "1.1.1.1"),
+            ],
+        );
+        assert_eq!(
+            rows,
+            [
+                row("forwarded", "for=10.0.0.1;proto=http;host=\"h\""),
+                row("host", "h"),
+                row("x-forwarded-for", "1.1.1.1, 10.0.0.1"),
+                row("x-forwarded-host", "public"),
+                row("x-forwarded-proto", "https"),
+                row("x-real-ip", "1.1.1.1"),
+            ]
+        );
+    }
+
+    #[test]
+    fn ipv6_is_bracketed_and_mapped_ipv4_is_plain() {
+        assert!(
+            told("[2001:db8::1]:1", &[], &[]).contains(&row("forwarded", "for=\"[2001:db8::1]\";proto=http"))
+        );
+        assert!(told("[::ffff:9.9.9.9]:1", &[], &[]).contains(&row("x-forwarded-for", "9.9.9.9")));
+        let mapped_trusted = told("[::ffff:10.0.0.1]:1", &["10.0.0.0/8"], &[("x-forwarded-for", "1.1.1.1")]);
+        assert!(mapped_trusted.contains(&row("x-forwarded-for", "1.1.1.1, 10.0.0.1")));
+    }
+}

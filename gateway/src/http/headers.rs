@@ -1,0 +1,189 @@
+//! Which header fields pass the gateway: hop-by-hop fields do not (RFC 9110 7.6.1), in either direction.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, TE,
+    TRANSFER_ENCODING, UPGRADE,
+};
+
+use http::uri::Authority;
+
+use super::error::GatewayError;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Fields that a `Connection` header cannot talk us into dropping: they are end-to-end, or they are ours. A client could
+/// otherwise strip what later policies and services rely on.
+const KEPT: [&str; 14] = [
+    "host",
+    "authorization",
+    "cookie",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "content-range",
+    "range",
+    "date",
+    "cache-control",
+    "origin",
+    "x-api-key",
+    "x-request-id",
+    "set-cookie",
+];
+
+/// Takes hop-by-hop fields out of a request. `has_body`: a body follows, of a length that is known or not.
+///
+/// `Expect: 100-continue` ends here: the gateway answers it when the body is wanted. `TE` survives as `trailers` only.
+/// Framing is never copied: a body of unknown length goes on as chunked, and nothing else says so.
+pub fn strip_request(headers: &mut HeaderMap, has_body: bool) -> Result<(), GatewayError> {
+    if let Some(expect) = headers.remove(EXPECT)
+        && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
+    {
+        return Err(GatewayError::Expectation);
+    }
+    let wants_trailers = headers.contains_key(TE) && says_trailers(headers);
+    strip_hop_by_hop(headers);
+    for name in [PROXY_AUTHORIZATION, HTTP2_SETTINGS] {
+        headers.remove(name);
+    }
+    if wants_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if has_body && !headers.contains_key(CONTENT_LENGTH) {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    Ok(())
+}
+
+/// Takes hop-by-hop fields out of an answer.
+pub fn strip_response(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+}
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // Most messages carry none of these: a look-up that finds nothing is cheap.
+    if headers.contains_key(CONNECTION) {
+        strip_named(headers);
+    }
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+}
+
+/// Removes `Connection` and the fields that it names.
+fn strip_named(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .filter(|name| !KEPT.contains(&name.as_str()) && !super::forwarded::is_ours(name.as_str()))
+        .collect();
+    headers.remove(CONNECTION);
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+fn says_trailers(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Makes Host say what the request's target says, where the target says it (RFC 9112 3.2.2), and gives an HTTP/1.0 request
+/// without Host the one thing that is known: the service's name.
+pub fn settle_host(headers: &mut HeaderMap, authority: Option<&Authority>, service: &str) {
+    let wanted = match authority {
+        Some(authority) => authority.as_str(),
+        None if headers.contains_key(HOST) => return,
+        None => service,
+    };
+    if let Ok(value) = HeaderValue::from_str(wanted) {
+        headers.insert(HOST, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn hop_by_hop_fields_and_those_that_connection_names_go() {
+        let mut headers = map(&[
+            ("host", "a"),
+            ("connection", "close, X-Hop"),
+            ("connection", "x-other"),
+            ("x-hop", "1"),
+            ("x-other", "1"),
+            ("keep-alive", "5"),
+            ("proxy-connection", "keep-alive"),
+            ("te", "gzip"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AA"),
+            ("transfer-encoding", "chunked"),
+            ("proxy-authorization", "x"),
+            ("x-stays", "1"),
+        ]);
+        strip_request(&mut headers, false).unwrap();
+        assert_eq!(names(&headers), ["host", "x-stays"]);
+    }
+
+    #[test]
+    fn connection_cannot_name_away_what_matters() {
+        let pairs = [
+            ("authorization", "a"),
+            ("host", "a"),
+            ("x-api-key", "k"),
+            ("x-forwarded-for", "f"),
+            ("cookie", "c"),
+        ];
+        let mut headers = map(&pairs);
+        headers
+            .insert(CONNECTION, "authorization, host, x-api-key, x-forwarded-for, cookie".parse().unwrap());
+        strip_request(&mut headers, false).unwrap();
+        assert_eq!(names(&headers), ["authorization", "cookie", "host", "x-api-key", "x-forwarded-for"]);
+    }
+
+    #[test]
+    fn trailers_survive_te_and_a_length_is_never_joined_by_chunked() {
+        let mut headers = map(&[("te", "gzip, Trailers"), ("transfer-encoding", "chunked")]);
+        strip_request(&mut headers, true).unwrap();
+        assert_eq!(
+            (&headers[TE], &headers[TRANSFER_ENCODING]),
+            (&"trailers".parse().unwrap(), &"chunked".parse().unwrap())
+        );
+        let mut headers = map(&[("content-length", "3")]);
+        strip_request(&mut headers, true).unwrap();
+        assert!(!headers.contains_key(TRANSFER_ENCODING));
+    }
+
+    #[test]
+    fn only_the_known_expectation_is_met() {
+        let mut headers = map(&[("expect", "100-Continue")]);
+        assert!(strip_request(&mut headers, true).is_ok() && !headers.contains_key(EXPECT));
+        assert!(strip_request(&mut map(&[("expect", "teapot")]), true).is_err());
+    }
+
+    #[test]
+    fn repeated_end_to_end_fields_stay_in_order() {
+        let mut headers = map(&[("set-cookie", "a=1"), ("set-cookie", "b=2"), ("connection", "keep-alive")]);
+        strip_response(&mut headers);
+        let cookies: Vec<_> = headers.get_all("set-cookie").iter().collect();
+        assert_eq!(cookies, ["a=1", "b=2"]);
+    }
+}

@@ -1,0 +1,14 @@
+//! The client's side: one connection, one request, and what goes back.
+//!
+//! [`pipeline::handle`] tells a request's story; the other files are its words.
+
+pub mod io;
+pub mod connection;
+pub mod pipeline;
+pub mod target;
+pub mod request_id;
+pub mod headers;
+pub mod forwarded;
+pub mod own;
+pub mod error;
+pub mod body;

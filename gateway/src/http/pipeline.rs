@@ -1,0 +1,355 @@
+//! A request's story, every stage by name, in order.
+//!
+//! ```text
+//! table -> target -> route::find -> headers -> balance::pick -> upstream::send -> headers -> body
+//!                                              '---- again, while an attempt left the request unsent ----'
+//! ```
+//!
+//! One table is taken at the start and used to the end: a request never sees two generations.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::HeaderValue;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+use vertice_config::gateway::{PathRewrite, TimeoutsConfig};
+
+use super::body::{DownstreamBody, LogNotes, Story};
+use super::connection::Downstream;
+use super::error::GatewayError;
+use super::{headers, own, request_id, target};
+use crate::balance::{self, Candidates};
+use crate::route::{Action, RequestView, Route, legacy_name};
+use crate::table::{Endpoint, Service, StatusClass, Table};
+use crate::upstream::send::{Attempt, send};
+use crate::upstream::{AttemptError, RequestBody, ResponseBody};
+use crate::worker::Worker;
+use crate::worker::timer::{Tick, ticks};
+
+/// Attempts at different endpoints for one request: a third failure in a row is no accident, and the client waits.
+const ATTEMPTS: usize = 3;
+
+/// What came of a request.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it lives for one match; a box would cost every request an allocation"
+)]
+enum Outcome {
+    /// A service answered.
+    Answered { response: Response<ResponseBody>, service: Arc<Service> },
+    /// The gateway answers by itself, and means to.
+    Own(Response<Bytes>),
+}
+
+/// Answers one request.
+pub async fn handle(
+    worker: Rc<Worker>,
+    connection: Rc<Downstream>,
+    request: Request<Incoming>,
+) -> Response<DownstreamBody> {
+    let (mut parts, incoming) = request.into_parts();
+    let body = RequestBody::new(incoming, &connection.clock);
+    connection.clock.head_begins(Tick::MAX / 4);
+    worker.metrics.requests.one();
+    let request_id = request_id::settle(&mut parts.headers, &mut worker.random.borrow_mut());
+    let mut story = begin(&worker, connection, &parts, &request_id, &body);
+    let result = answer(&mut story, parts, body).await;
+    let head = story.started.elapsed();
+    let head_us = u64::try_from(head.as_micros()).unwrap_or(u64::MAX);
+    worker.metrics.head_seconds.observe(head_us);
+    if let Some(notes) = &mut story.log {
+        notes.head = head;
+    }
+    let mut response = match result {
+        Ok(Outcome::Answered { mut response, service }) => {
+            headers::strip_response(response.headers_mut());
+            story.status = response.status();
+            if let Some(stats) = service.stats.of(worker.index) {
+                stats.answered(StatusClass::of(story.status), head_us);
+            }
+            response.map(|body| DownstreamBody::upstream(body, story))
+        }
+        Ok(Outcome::Own(response)) => {
+            story.status = response.status();
+            story.connection.clock.set(worker.settings.keep_alive);
+            response.map(|body| DownstreamBody::own(body, story))
+        }
+        Err(error) => refuse(&worker, error, &request_id, story),
+    };
+    worker.metrics.answered(StatusClass::of(response.status()));
+    response.headers_mut().insert(request_id::X_REQUEST_ID, request_id);
+    response
+}
+
+async fn answer(story: &mut Story, mut parts: Parts, body: RequestBody) -> Result<Outcome, GatewayError> {
+    let worker = story.worker.clone();
+    let table = worker.tables.current();
+    target::check(&parts.uri, &parts.method, worker.settings.limits.target_bytes)?;
+    let host = target::host(&parts.uri, &parts.headers, parts.version)?;
+    let view =
+        RequestView { host: &host, path: parts.uri.path(), method: &parts.method, headers: &parts.headers };
+    let route = table.routes.find(&view).ok_or(GatewayError::NoRoute)?;
+    story.note(|notes| {
+        notes.host = host.to_string();
+        notes.route = Some(route.name.clone());
+        notes.generation = table.generation;
+    });
+    let (service, target) = match direct(&table, route, &parts.uri)? {
+        Direction::Service { service, target } => (service, target),
+        Direction::Own(what) => return own::answer(story, what, &table, &parts).await.map(Outcome::Own),
+        Direction::Redirect(location) => return Ok(Outcome::Own(own::redirect(&location))),
+    };
+    story.note(|notes| notes.service = Some(service.clone()));
+    headers::strip_request(&mut parts.headers, !body.is_empty())?;
+    headers::settle_host(&mut parts.headers, parts.uri.authority(), service.name.as_str());
+    story.connection.peer.tell(&mut parts.headers);
+    let mut outgoing = Request::new(body);
+    *outgoing.method_mut() = parts.method;
+    *outgoing.headers_mut() = parts.headers;
+    let response = attempts(story, &service, &target, &route.timeouts, outgoing).await?;
+    Ok(Outcome::Answered { response, service })
+}
+
+/// Tries endpoints until one answers, or an attempt fails after something of the request was written.
+async fn attempts(
+    story: &mut Story,
+    service: &Arc<Service>,
+    target: &str,
+    timeouts: &TimeoutsConfig,
+    mut request: Request<RequestBody>,
+) -> Result<Response<ResponseBody>, GatewayError> {
+    let worker = story.worker.clone();
+    let connection = story.connection.clone();
+    let now = worker.wheel.now();
+    let attempt = Attempt {
+        pool: &worker.pool,
+        wheel: &worker.wheel,
+        clock: &connection.clock,
+        policy: &worker.settings.policy,
+        connect: ticks(timeouts.connect),
+        first_byte: ticks(timeouts.first_byte),
+        idle: ticks(timeouts.idle),
+        total: timeouts.total.map_or(Tick::MAX / 2, |total| now + ticks(total)),
+    };
+    let mut tried = [usize::MAX; ATTEMPTS];
+    let mut last = GatewayError::NoEndpoint;
+    for round in 0..ATTEMPTS {
+        let candidates = ServiceCandidates { worker: &worker, service, tried: &tried };
+        let Some(position) = balance::pick(&candidates, &mut worker.random.borrow_mut()) else { break };
+        let Some(endpoint) = service.routable.get(position) else { break };
+        if let Some(slot) = tried.get_mut(round) {
+            *slot = position;
+        }
+        if round > 0 {
+            worker.metrics.retries.one();
+            if let Some(stats) = service.stats.of(worker.index) {
+                stats.retried();
+            }
+        }
+        *request.uri_mut() = upstream_uri(endpoint, target)?;
+        story.note(|notes| {
+            notes.attempts += 1;
+            notes.instance = Some(endpoint.spec.instance_id.to_string());
+        });
+        match send(&attempt, endpoint, request).await {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                // Nobody asked for it: the fields that could have were taken out.
+                return Err(GatewayError::Upstream(crate::upstream::Failure::BadAnswer));
+            }
+            Ok(response) => return Ok(response),
+            Err(AttemptError { failure, unsent }) => {
+                worker.metrics.attempts_failed.one();
+                last = GatewayError::Upstream(failure);
+                match unsent {
+                    Some(again) if failure != crate::upstream::Failure::TotalTimeout => request = *again,
+                    _ => break,
+                }
+            }
+        }
+    }
+    Err(last)
+}
+
+/// Where a route leads a request.
+enum Direction {
+    Service { service: Arc<Service>, target: String },
+    Own(crate::route::OwnAnswer),
+    Redirect(String),
+}
+
+fn direct(table: &Table, route: &Route, uri: &Uri) -> Result<Direction, GatewayError> {
+    let whole = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    match &route.action {
+        Action::Own(what) => Ok(Direction::Own(*what)),
+        Action::ToService { slot, rewrite } => {
+            let service = table.services.get(*slot).ok_or(GatewayError::NoEndpoint)?.clone();
+            let target = rewritten(whole, route.matched_bytes(), rewrite);
+            // What is put together from parts that were checked is checked again: it is another path.
+            let path = target.split('?').next().unwrap_or_default();
+            crate::route::path::check(path).map_err(GatewayError::Path)?;
+            Ok(Direction::Service { service, target })
+        }
+        Action::ToNamed => {
+            let after = whole.get(route.matched_bytes()..).unwrap_or_default();
+            let Some(named) = after.strip_prefix('/').filter(|named| !named.is_empty()) else {
+                return Err(GatewayError::NoRoute);
+            };
+            let name_end = named.find(['/', '?']).unwrap_or(named.len());
+            let (name, rest) = named.split_at(name_end);
+            if !rest.starts_with('/') {
+                // `/v2/name`: the original redirects to the form with a slash, and so do we.
+                let (path, query) = whole.split_at(route.matched_bytes() + 1 + name_end);
+                return Ok(Direction::Redirect(format!("{path}/{query}")));
+            }
+            let name = legacy_name::resolve(name);
+            let service = table.services.by_name(&name).ok_or(GatewayError::NoEndpoint)?.clone();
+            Ok(Direction::Service { service, target: rest.to_owned() })
+        }
+    }
+}
+
+/// The target behind a rewrite; the query stays byte for byte.
+fn rewritten(whole: &str, matched_bytes: usize, rewrite: &PathRewrite) -> String {
+    let rest = || whole.get(matched_bytes..).unwrap_or_default();
+    let (before, rest) = match rewrite {
+        PathRewrite::Keep => return whole.to_owned(),
+        PathRewrite::StripPrefix => ("", rest()),
+        PathRewrite::ReplacePrefix(prefix) => (prefix.as_str(), rest()),
+    };
+    if before.is_empty() && !rest.starts_with('/') { format!("/{rest}") } else { format!("{before}{rest}") }
+}
+
+/// The endpoint's base path and the target, in origin form.
+fn upstream_uri(endpoint: &Endpoint, target: &str) -> Result<Uri, GatewayError> {
+    let base = endpoint.spec.url.base();
+    let joined = if base.is_empty() {
+        Bytes::copy_from_slice(target.as_bytes())
+    } else {
+        format!("{base}{target}").into()
+    };
+    let path_and_query = PathAndQuery::from_maybe_shared(joined)
+        .map_err(|_| GatewayError::Path(crate::route::path::PathError::NotAbsolute))?;
+    Ok(Uri::from(path_and_query))
+}
+
+/// A service's endpoints as one worker and one request see them.
+struct ServiceCandidates<'a> {
+    worker: &'a Worker,
+    service: &'a Service,
+    tried: &'a [usize],
+}
+
+impl Candidates for ServiceCandidates<'_> {
+    fn count(&self) -> usize {
+        self.service.routable.len()
+    }
+
+    fn weight_sums(&self) -> &[u32] {
+        &self.service.weight_sums
+    }
+
+    fn in_flight(&self, position: usize) -> u32 {
+        self.service.routable.get(position).map_or(0, |endpoint| self.worker.pool.in_flight(endpoint.id))
+    }
+
+    fn excluded(&self, position: usize) -> bool {
+        self.tried.contains(&position)
+    }
+
+    fn suspect(&self, position: usize) -> bool {
+        let now = self.worker.wheel.now();
+        self.service
+            .routable
+            .get(position)
+            .is_some_and(|endpoint| self.worker.pool.is_suspect(endpoint.id, now))
+    }
+}
+
+fn begin(
+    worker: &Rc<Worker>,
+    connection: Rc<Downstream>,
+    parts: &Parts,
+    request_id: &HeaderValue,
+    body: &RequestBody,
+) -> Story {
+    let log = worker.log.is_some().then(|| {
+        Box::new(LogNotes {
+            unix_ms: vertice_process::clock::unix_ms(),
+            request_id: request_id.clone(),
+            method: parts.method.clone(),
+            host: String::new(),
+            path: parts.uri.path().to_owned(),
+            route: None,
+            service: None,
+            instance: None,
+            reason: None,
+            head: std::time::Duration::ZERO,
+            attempts: 0,
+            generation: 0,
+        })
+    });
+    Story {
+        worker: worker.clone(),
+        connection,
+        started: Instant::now(),
+        status: StatusCode::OK,
+        progress: body.progress(),
+        bytes_out: 0,
+        complete: false,
+        log,
+    }
+}
+
+fn refuse(
+    worker: &Rc<Worker>,
+    error: GatewayError,
+    request_id: &HeaderValue,
+    mut story: Story,
+) -> Response<DownstreamBody> {
+    let told = error.answer();
+    worker.metrics.refused(told.reason);
+    story.status = told.status;
+    story.note(|notes| notes.reason = Some(told.reason));
+    // A body that was not read to its end would be taken for the next request's head.
+    let unread = story.progress.as_ref().is_some_and(|progress| !progress.finished.get());
+    story.connection.clock.set(worker.settings.keep_alive);
+    GatewayError::response(&told, request_id, worker.settings.reason_header, unread)
+        .map(|body| DownstreamBody::own(body, story))
+}
+
+impl Story {
+    /// Notes something for the log line, if there will be one.
+    pub(super) fn note(&mut self, write: impl FnOnce(&mut LogNotes)) {
+        if let Some(notes) = &mut self.log {
+            write(notes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rewrites_keep_the_query_byte_for_byte() {
+        let replace = PathRewrite::ReplacePrefix("/x".into());
+        for (whole, matched, rewrite, target) in [
+            ("/a/b?q=%2F&q=1", 2, &PathRewrite::Keep, "/a/b?q=%2F&q=1"),
+            ("/a/b?q", 2, &PathRewrite::StripPrefix, "/b?q"),
+            ("/a", 2, &PathRewrite::StripPrefix, "/"),
+            ("/a?q", 2, &PathRewrite::StripPrefix, "/?q"),
+            ("/a/", 2, &PathRewrite::StripPrefix, "/"),
+            ("/a//b", 2, &PathRewrite::StripPrefix, "//b"),
+            ("/a/b", 2, &replace, "/x/b"),
+            ("/a?q", 2, &replace, "/x?q"),
+            ("/b?q", 0, &replace, "/x/b?q"),
+        ] {
+            assert_eq!(rewritten(whole, matched, rewrite), target, "{whole}");
+        }
+    }
+}

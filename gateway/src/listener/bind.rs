@@ -1,0 +1,63 @@
+//! Opening the sockets of one address.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+/// Unacknowledged data ends a connection after this: a client that vanished holds no memory for fifteen minutes.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A silent connection is probed after this, as cloud load balancers and NATs forget it after minutes.
+const KEEP_ALIVE: Duration = Duration::from_mins(1);
+
+/// `count` sockets on `address`, each for one worker. Port 0: all on the port that the first one got.
+///
+/// The first bind is made without SO_REUSEPORT, because with it a port that another process has is no error.
+pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+    let probe = socket(address, false)?;
+    probe.bind(&address.into())?;
+    let actual = probe.local_addr()?.as_socket().unwrap_or(address);
+    drop(probe);
+    (0..count.max(1))
+        .map(|_| {
+            let socket = socket(actual, true)?;
+            socket.bind(&actual.into())?;
+            // The kernel cuts this to net.core.somaxconn.
+            socket.listen(i32::from(u16::MAX))?;
+            Ok(socket.into())
+        })
+        .collect()
+}
+
+/// What is set here is inherited by every accepted connection: no system call per connection for it.
+fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `[::]` serves IPv4 too, as people expect of it.
+        socket.set_only_v6(false)?;
+    }
+    if shared {
+        socket.set_reuse_port(true)?;
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE))?;
+        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    }
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_sockets_share_one_port_and_a_taken_port_is_an_error() {
+        let sockets = bind("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let addresses: Vec<_> = sockets.iter().map(|s| s.local_addr().unwrap()).collect();
+        assert!(addresses.windows(2).all(|pair| pair[0] == pair[1]) && addresses[0].port() != 0);
+        let error = bind(addresses[0], 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+}

@@ -1,0 +1,4 @@
+//! Listening sockets: one per worker and address, shared by SO_REUSEPORT, and who takes a new connection.
+
+pub mod bind;
+pub mod accept;

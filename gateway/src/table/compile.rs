@@ -1,0 +1,302 @@
+//! The next table from the last one and what changed. Pure: no I/O, no clock, no randomness.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use vertice_registry_api::{Host, InstanceId, Scheme, ServiceName};
+
+use super::Table;
+use super::endpoint::{Endpoint, EndpointId, EndpointSpec, Origin};
+use super::service::{Service, ServiceStats};
+use crate::route::Routes;
+use crate::upstream::AddressPolicy;
+
+/// All that is known of one service now.
+#[derive(Clone, Debug)]
+pub struct ServiceUpdate {
+    /// Which.
+    pub name: ServiceName,
+    /// Every instance of it; empty: none is known.
+    pub endpoints: Vec<EndpointSpec>,
+}
+
+/// An entry that was not taken. Its last good form, if there was one, stays in the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// Whose instance.
+    pub service: ServiceName,
+    /// Which.
+    pub instance_id: InstanceId,
+    /// Why, for a person.
+    pub reason: String,
+}
+
+/// Gives endpoints their ids: indices are used again, serials never.
+#[derive(Debug, Default)]
+pub struct EndpointIds {
+    free: BTreeSet<usize>,
+    end: usize,
+    serial: u64,
+}
+
+impl EndpointIds {
+    fn take(&mut self) -> EndpointId {
+        let index = self.free.pop_first().unwrap_or_else(|| {
+            self.end += 1;
+            self.end - 1
+        });
+        self.serial += 1;
+        EndpointId { index, serial: self.serial }
+    }
+}
+
+/// What does not change from table to table.
+#[derive(Debug)]
+pub struct Fixed {
+    /// Worker threads, for the rows of the counters.
+    pub workers: usize,
+    /// Services that the configuration names: they stay known when no instance is left (503, never 404).
+    pub configured: BTreeSet<ServiceName>,
+    /// Literal addresses that no registrant may send us to.
+    pub policy: AddressPolicy,
+}
+
+/// A table with routes and the services that the configuration names, all without endpoints yet.
+///
+/// `routes` is asked for once, with the slot of each configured service.
+pub fn first(fixed: &Fixed, routes: impl FnOnce(&super::Services) -> Routes) -> Table {
+    let mut services = super::Services::default();
+    for name in &fixed.configured {
+        services.put(Arc::new(build(name.clone(), Vec::new(), Arc::new(ServiceStats::new(fixed.workers)))));
+    }
+    let routes = Arc::new(routes(&services));
+    Table { generation: 0, routes, services }
+}
+
+/// The table after `previous` with `updates` applied, and the entries that were not taken.
+///
+/// An endpoint keeps its id while service, instance and address stay the same. Services that are not named in
+/// `updates` are shared with `previous`, not rebuilt.
+pub fn compile(
+    previous: &Table,
+    updates: Vec<ServiceUpdate>,
+    fixed: &Fixed,
+    ids: &mut EndpointIds,
+) -> (Table, Vec<Reject>) {
+    let mut rejects = Vec::new();
+    let mut services = previous.services.clone();
+    for update in updates {
+        let before = services.by_name(update.name.as_str()).cloned();
+        let mut last: BTreeMap<InstanceId, Arc<Endpoint>> = before
+            .iter()
+            .flat_map(|service| &service.all)
+            .map(|endpoint| (endpoint.spec.instance_id.clone(), endpoint.clone()))
+            .collect();
+        let mut all = Vec::with_capacity(update.endpoints.len());
+        for spec in update.endpoints {
+            let known = last.remove(&spec.instance_id);
+            match judge(&spec, &fixed.policy) {
+                Ok(()) => all.push(carry_over(known, spec, ids)),
+                Err(reason) => {
+                    rejects.push(Reject {
+                        service: update.name.clone(),
+                        instance_id: spec.instance_id,
+                        reason,
+                    });
+                    all.extend(known);
+                }
+            }
+        }
+        ids.free.extend(last.values().map(|endpoint| endpoint.id.index));
+        if all.is_empty() && !fixed.configured.contains(&update.name) {
+            services.drop_name(&update.name);
+        } else {
+            let stats =
+                before.map_or_else(|| Arc::new(ServiceStats::new(fixed.workers)), |s| s.stats.clone());
+            services.put(Arc::new(build(update.name, all, stats)));
+        }
+    }
+    (Table { generation: previous.generation + 1, routes: previous.routes.clone(), services }, rejects)
+}
+
+fn judge(spec: &EndpointSpec, policy: &AddressPolicy) -> Result<(), String> {
+    match spec.url.scheme() {
+        Scheme::Http => {}
+        Scheme::Https => {
+            return Err(format!(
+                "{}: https to services is not supported yet, register an http URL",
+                spec.url
+            ));
+        }
+    }
+    let address = match spec.url.host() {
+        Host::Ip(ip) if spec.origin != Origin::Operator => SocketAddr::new(*ip, spec.url.port()),
+        Host::Ip(_) | Host::Name(_) => return Ok(()),
+    };
+    policy.refuses(address).map_or(Ok(()), |reason| Err(format!("{}: {reason}", spec.url)))
+}
+
+fn carry_over(known: Option<Arc<Endpoint>>, spec: EndpointSpec, ids: &mut EndpointIds) -> Arc<Endpoint> {
+    match known {
+        Some(endpoint) if endpoint.spec == spec => endpoint,
+        Some(endpoint) if endpoint.spec.url == spec.url => Arc::new(Endpoint { id: endpoint.id, spec }),
+        Some(endpoint) => {
+            ids.free.insert(endpoint.id.index);
+            Arc::new(Endpoint { id: ids.take(), spec })
+        }
+        None => Arc::new(Endpoint { id: ids.take(), spec }),
+    }
+}
+
+fn build(name: ServiceName, mut all: Vec<Arc<Endpoint>>, stats: Arc<ServiceStats>) -> Service {
+    all.sort_by_key(|endpoint| endpoint.id.index);
+    // Weight 0 means "only if nobody else is there".
+    let up = || all.iter().filter(|endpoint| endpoint.takes_requests());
+    let mut routable: Vec<_> = up().filter(|endpoint| endpoint.spec.weight > 0).cloned().collect();
+    if routable.is_empty() {
+        routable = up().cloned().collect();
+    }
+    let same = routable.windows(2).all(|pair| matches!(pair, [a, b] if a.spec.weight == b.spec.weight));
+    let weight_sums = if same {
+        Vec::new()
+    } else {
+        let mut sum = 0_u32;
+        routable
+            .iter()
+            .map(|endpoint| {
+                sum += u32::from(endpoint.spec.weight);
+                sum
+            })
+            .collect()
+    };
+    Service { name, all, routable, weight_sums, stats }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use vertice_registry_api::{HealthPath, ServiceUrl, Status};
+
+    use super::*;
+    use crate::table::Origin;
+
+    fn spec(id: usize, port: u16, weight: u16) -> EndpointSpec {
+        EndpointSpec {
+            instance_id: InstanceId::parse(&format!("i{id}")).unwrap(),
+            url: ServiceUrl::parse(&format!("http://10.0.0.1:{port}")).unwrap(),
+            health: HealthPath::default(),
+            weight,
+            status: Status::Up,
+            version: None,
+            held: None,
+            origin: Origin::Operator,
+        }
+    }
+
+    fn name(n: usize) -> ServiceName {
+        ServiceName::parse(&format!("service{n}")).unwrap()
+    }
+
+    fn fixed() -> Fixed {
+        Fixed { workers: 1, configured: BTreeSet::new(), policy: AddressPolicy::default() }
+    }
+
+    fn ids_of(table: &Table) -> Vec<(ServiceName, InstanceId, EndpointId, ServiceUrl)> {
+        let of = |s: &Arc<Service>| {
+            let row =
+                |e: &Arc<Endpoint>| (s.name.clone(), e.spec.instance_id.clone(), e.id, e.spec.url.clone());
+            s.all.iter().map(row).collect::<Vec<_>>()
+        };
+        let mut rows: Vec<_> = table.services.iter().flat_map(of).collect();
+        rows.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        rows
+    }
+
+    /// (service, [(instance, port, weight)])
+    type Step = Vec<(usize, Vec<(usize, u16, u16)>)>;
+
+    fn run(steps: &[Step]) -> Vec<Table> {
+        let mut ids = EndpointIds::default();
+        let mut tables = vec![first(&fixed(), |_| Routes::default())];
+        for step in steps {
+            // One update per service, as discovery makes them.
+            let mut named = BTreeSet::new();
+            let updates = step
+                .iter()
+                .filter(|(service, _)| named.insert(*service))
+                .map(|(service, endpoints)| {
+                    let mut known = BTreeSet::new();
+                    let specs =
+                        endpoints.iter().filter(|e| known.insert(e.0)).map(|(i, p, w)| spec(*i, *p, *w));
+                    ServiceUpdate { name: name(*service), endpoints: specs.collect() }
+                })
+                .collect();
+            let (table, rejects) = compile(tables.last().unwrap(), updates, &fixed(), &mut ids);
+            assert!(rejects.is_empty());
+            tables.push(table);
+        }
+        tables
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let endpoints = prop::collection::vec((0..4_usize, 1..4_u16, 0..3_u16), 0..4);
+        prop::collection::vec(prop::collection::vec((0..4_usize, endpoints), 0..4), 0..8)
+    }
+
+    proptest! {
+        #[test]
+        fn ids_are_unique_kept_while_the_address_stays_and_never_come_back(steps in steps()) {
+            let tables = run(&steps);
+            let mut address_of_serial = BTreeMap::new();
+            for pair in tables.windows(2) {
+                let (before, after) = (ids_of(&pair[0]), ids_of(&pair[1]));
+                let indices: BTreeSet<_> = after.iter().map(|row| row.2.index).collect();
+                prop_assert_eq!(indices.len(), after.len(), "two endpoints share an index");
+                for row in &after {
+                    let identity = (row.0.clone(), row.1.clone(), row.3.clone());
+                    let first = address_of_serial.entry(row.2.serial).or_insert_with(|| identity.clone());
+                    prop_assert_eq!(&*first, &identity, "a serial came back for another endpoint");
+                    if let Some(old) = before.iter().find(|b| (&b.0, &b.1, &b.3) == (&row.0, &row.1, &row.3)) {
+                        prop_assert_eq!(old.2, row.2, "an endpoint that stayed got another id");
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn compile_is_deterministic(steps in steps()) {
+            let (a, b) = (run(&steps), run(&steps));
+            for (a, b) in a.iter().zip(&b) {
+                prop_assert_eq!(ids_of(a), ids_of(b));
+            }
+        }
+    }
+
+    #[test]
+    fn a_rejected_entry_keeps_its_last_good_form_and_the_others_go_on() {
+        let tables = run(&[vec![(0, vec![(0, 1, 1), (1, 2, 1)])]]);
+        let bad = EndpointSpec { url: ServiceUrl::parse("https://10.0.0.1:9").unwrap(), ..spec(0, 1, 1) };
+        let update = ServiceUpdate { name: name(0), endpoints: vec![bad, spec(1, 3, 1)] };
+        let mut ids = EndpointIds { end: 2, serial: 2, ..EndpointIds::default() };
+        let (table, rejects) = compile(&tables[1], vec![update], &fixed(), &mut ids);
+        assert_eq!(rejects.len(), 1);
+        let ports: Vec<_> = ids_of(&table).iter().map(|row| row.3.port()).collect();
+        assert_eq!(ports, [1, 3]);
+    }
+
+    #[test]
+    fn a_configured_service_stays_known_without_instances_and_another_does_not() {
+        let fixed =
+            Fixed { workers: 1, configured: BTreeSet::from([name(0)]), policy: AddressPolicy::default() };
+        let mut ids = EndpointIds::default();
+        let start = first(&fixed, |_| Routes::default());
+        let with = |endpoints: Vec<EndpointSpec>| {
+            (0..2).map(|n| ServiceUpdate { name: name(n), endpoints: endpoints.clone() }).collect::<Vec<_>>()
+        };
+        let (full, _) = compile(&start, with(vec![spec(0, 1, 1)]), &fixed, &mut ids);
+        let (empty, _) = compile(&full, with(vec![]), &fixed, &mut ids);
+        assert!(empty.services.by_name("service0").is_some_and(|s| s.routable.is_empty()));
+        assert!(empty.services.by_name("service1").is_none());
+    }
+}

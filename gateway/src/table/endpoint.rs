@@ -1,0 +1,64 @@
+//! An instance as the gateway sees it.
+
+use vertice_registry_api::{HealthPath, InstanceId, ServiceUrl, Status};
+
+/// Dense, for arrays that workers index; the serial tells apart two endpoints that had the same index one after the
+/// other, so that nothing kept for the first is ever used for the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EndpointId {
+    /// A small number, used again after its endpoint is gone.
+    pub index: usize,
+    /// Never used again.
+    pub serial: u64,
+}
+
+/// Who said that this endpoint exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A registry, on behalf of this principal.
+    Registry {
+        /// Who registered it.
+        registered_by: String,
+        /// When, in milliseconds since 1970, by the registry's clock.
+        registered_at_ms: u64,
+    },
+    /// The operator, in the configuration or the environment. Exempt from the endpoint policy.
+    Operator,
+}
+
+/// What is known of one instance before it is judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSpec {
+    /// Which copy.
+    pub instance_id: InstanceId,
+    /// Where.
+    pub url: ServiceUrl,
+    /// Where it says that it is healthy.
+    pub health: HealthPath,
+    /// Its share.
+    pub weight: u16,
+    /// The word that counts: its owner's, or an operator's.
+    pub status: Status,
+    /// What it runs.
+    pub version: Option<String>,
+    /// The registry or the gateway keeps it although its lease or its entry is gone; the reason.
+    pub held: Option<String>,
+    /// Who said so.
+    pub origin: Origin,
+}
+
+/// An accepted instance.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Its identity in worker arrays.
+    pub id: EndpointId,
+    /// What was said of it.
+    pub spec: EndpointSpec,
+}
+
+impl Endpoint {
+    /// Whether requests may go to it at all.
+    pub fn takes_requests(&self) -> bool {
+        self.spec.status == Status::Up
+    }
+}

@@ -1,0 +1,110 @@
+//! Counters of one worker. Written by that worker alone, without locked instructions; summed when somebody reads.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::histogram::Histogram;
+use crate::http::error::GatewayError;
+use crate::table::{StatusClass, add_count};
+
+/// A counter with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn one(&self) {
+        add_count(&self.0, 1);
+    }
+
+    /// `amount` more.
+    pub fn add(&self, amount: u64) {
+        add_count(&self.0, amount);
+    }
+
+    /// The count.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Why a head was refused by the HTTP library before a request came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedHead {
+    /// Not HTTP/1.1.
+    Malformed,
+    /// Larger than the limits on bytes or count.
+    TooLarge,
+}
+
+/// All counters of one worker.
+#[derive(Debug, Default)]
+pub struct WorkerMetrics {
+    /// Connections taken from the kernel by this worker's listeners.
+    pub accepted: Counter,
+    /// Of these, how many were given to another worker.
+    pub handed_over: Counter,
+    /// Connections that were served to their end.
+    pub connections_closed: Counter,
+    /// Connections closed because a head, the next request or a reader took too long.
+    pub connections_timed_out: Counter,
+    /// Heads that were not HTTP/1.1.
+    pub heads_malformed: Counter,
+    /// Heads that were too large.
+    pub heads_too_large: Counter,
+    /// Requests that began.
+    pub requests: Counter,
+    /// Requests that ended, in whatever way.
+    pub requests_ended: Counter,
+    /// Requests whose answer did not reach its end: the client left or the endpoint broke off.
+    pub requests_broken: Counter,
+    /// Bytes of bodies from clients.
+    pub body_bytes_in: Counter,
+    /// Bytes of bodies to clients.
+    pub body_bytes_out: Counter,
+    /// Attempts beyond the first.
+    pub retries: Counter,
+    /// Attempts that failed.
+    pub attempts_failed: Counter,
+    /// Access-log lines that were lost because the writer was behind.
+    pub log_lines_dropped: Counter,
+    /// Time from a request's head to its answer's.
+    pub head_seconds: Histogram,
+    classes: [Counter; 5],
+    reasons: [Counter; GatewayError::REASONS.len()],
+}
+
+impl WorkerMetrics {
+    /// Counts an answer of `class`.
+    pub fn answered(&self, class: StatusClass) {
+        if let Some((_, counter)) = StatusClass::all().zip(&self.classes).find(|(c, _)| *c == class) {
+            counter.one();
+        }
+    }
+
+    /// Counts an answer that the gateway made itself.
+    pub fn refused(&self, reason: &str) {
+        if let Some((_, counter)) =
+            GatewayError::REASONS.iter().zip(&self.reasons).find(|(r, _)| **r == reason)
+        {
+            counter.one();
+        }
+    }
+
+    /// Counts a head that the HTTP library refused.
+    pub fn refused_head(&self, why: RefusedHead) {
+        match why {
+            RefusedHead::Malformed => self.heads_malformed.one(),
+            RefusedHead::TooLarge => self.heads_too_large.one(),
+        }
+    }
+
+    /// Answers by class.
+    pub fn classes(&self) -> impl Iterator<Item = (StatusClass, u64)> {
+        StatusClass::all().zip(self.classes.iter().map(Counter::get))
+    }
+
+    /// Answers that the gateway made itself, by reason.
+    pub fn reasons(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        GatewayError::REASONS.into_iter().zip(self.reasons.iter().map(Counter::get))
+    }
+}

@@ -1,0 +1,67 @@
+//! What can go wrong in one attempt: what failed, whose fault it is, and whether the request may be sent again.
+
+use http::Request;
+
+use super::request_body::RequestBody;
+
+/// A failed attempt.
+#[derive(Debug)]
+pub struct AttemptError {
+    /// What failed.
+    pub failure: Failure,
+    /// The request, where not a byte of it was written: it may go to another endpoint, whatever its method.
+    pub unsent: Option<Box<Request<RequestBody>>>,
+}
+
+/// What failed. Closed: every variant has its answer in `http::error`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The name of the endpoint did not resolve. The endpoint's.
+    Resolve,
+    /// The address must not be connected to. The registrant's.
+    Forbidden(&'static str),
+    /// No connection. The endpoint's.
+    Connect,
+    /// No connection in time. The endpoint's.
+    ConnectTimeout,
+    /// The connection ended before an answer. The endpoint's.
+    Closed,
+    /// No answer in time. The endpoint's.
+    FirstByteTimeout,
+    /// The whole request took too long. The endpoint's.
+    TotalTimeout,
+    /// What came back is not HTTP/1.1, or not what we can pass on. The endpoint's.
+    BadAnswer,
+    /// The client broke its body off. The client's.
+    ClientBody,
+    /// The client stopped sending its body. The client's.
+    ClientBodyTimeout,
+}
+
+impl Failure {
+    /// Whether the endpoint is to be avoided for a moment.
+    pub fn blames_endpoint(self) -> bool {
+        match self {
+            Self::Resolve | Self::Forbidden(_) | Self::Connect | Self::ConnectTimeout => true,
+            // An endpoint that answers others may well be slow or broken for one request.
+            Self::Closed
+            | Self::FirstByteTimeout
+            | Self::TotalTimeout
+            | Self::BadAnswer
+            | Self::ClientBody
+            | Self::ClientBodyTimeout => false,
+        }
+    }
+}
+
+impl AttemptError {
+    /// A failure after which the request is gone.
+    pub fn lost(failure: Failure) -> Self {
+        Self { failure, unsent: None }
+    }
+
+    /// A failure that left the request untouched.
+    pub fn unsent(failure: Failure, request: Request<RequestBody>) -> Self {
+        Self { failure, unsent: Some(Box::new(request)) }
+    }
+}

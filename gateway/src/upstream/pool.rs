@@ -1,0 +1,186 @@
+//! A worker's idle connections and its counts per endpoint: arrays indexed by endpoint, no lock, no hashing.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use super::connection::UpstreamConnection;
+use crate::table::EndpointId;
+use crate::worker::timer::Tick;
+
+/// Idle connections kept per endpoint and worker: connections multiply by workers, and beyond this many a burst is over.
+const IDLE_PER_ENDPOINT: usize = 128;
+
+/// Ticks (50 ms) that an idle connection is kept: 30 s, below the keep-alive of most servers and of NAT tables.
+const IDLE_TICKS: Tick = 600;
+
+/// Ticks that an endpoint is avoided after a connect failure: 1 s, then one request tries it again.
+const SUSPECT_TICKS: Tick = 20;
+
+/// Slots looked at per sweep, so that a sweep over a million endpoints stalls nobody.
+const SWEEP_SLOTS: usize = 1024;
+
+/// What one worker keeps per endpoint.
+#[derive(Debug, Default)]
+pub struct Pool {
+    slots: RefCell<Vec<Slot>>,
+    next_sweep: Cell<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// Whose slot this is; another serial means that the endpoint before is gone.
+    serial: u64,
+    idle: Vec<Idle>,
+    in_flight: u32,
+    suspect_until: Tick,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: UpstreamConnection,
+    since: Tick,
+}
+
+/// One request in flight at an endpoint; counted until dropped.
+#[derive(Debug)]
+pub struct InFlight {
+    pool: Rc<Pool>,
+    endpoint: EndpointId,
+}
+
+impl Pool {
+    /// Counts a request at `endpoint`.
+    pub fn begin(self: &Rc<Self>, endpoint: EndpointId) -> InFlight {
+        self.with(endpoint, |slot| slot.in_flight += 1);
+        InFlight { pool: self.clone(), endpoint }
+    }
+
+    /// Requests in flight at `endpoint` from this worker.
+    pub fn in_flight(&self, endpoint: EndpointId) -> u32 {
+        self.peek(endpoint, |slot| slot.in_flight).unwrap_or(0)
+    }
+
+    /// Whether `endpoint` failed a moment ago.
+    pub fn is_suspect(&self, endpoint: EndpointId, now: Tick) -> bool {
+        self.peek(endpoint, |slot| slot.suspect_until > now).unwrap_or(false)
+    }
+
+    /// `endpoint` failed just now: its idle connections are as good as dead, and it is avoided for a moment.
+    pub fn suspect(&self, endpoint: EndpointId, now: Tick) {
+        let dead = self.with(endpoint, |slot| {
+            slot.suspect_until = now + SUSPECT_TICKS;
+            std::mem::take(&mut slot.idle)
+        });
+        drop(dead);
+    }
+
+    /// `endpoint` accepted a connection just now.
+    pub fn trust(&self, endpoint: EndpointId) {
+        self.with(endpoint, |slot| slot.suspect_until = 0);
+    }
+
+    /// The connection that was used last, if it has not been idle for longer than `max_idle` ticks.
+    pub fn take(&self, endpoint: EndpointId, now: Tick, max_idle: Tick) -> Option<UpstreamConnection> {
+        let idle = self.with(endpoint, |slot| slot.idle.pop_if(|idle| idle.since + max_idle >= now))?;
+        Some(idle.connection)
+    }
+
+    /// Keeps `connection` for the next request.
+    pub fn put(&self, endpoint: EndpointId, connection: UpstreamConnection, now: Tick) {
+        let spare = self.with(endpoint, |slot| {
+            if slot.idle.len() < IDLE_PER_ENDPOINT {
+                slot.idle.push(Idle { connection, since: now });
+                None
+            } else {
+                Some(connection)
+            }
+        });
+        drop(spare);
+    }
+
+    /// Drops idle connections that are too old or that the endpoint closed, in some of the slots.
+    pub fn sweep(&self, now: Tick) {
+        let mut dead = Vec::new();
+        {
+            let mut slots = self.slots.borrow_mut();
+            let start = if self.next_sweep.get() >= slots.len() { 0 } else { self.next_sweep.get() };
+            self.next_sweep.set(start + SWEEP_SLOTS);
+            let mut nobody = Context::from_waker(Waker::noop());
+            for slot in slots.iter_mut().skip(start).take(SWEEP_SLOTS).filter(|slot| !slot.idle.is_empty()) {
+                let over =
+                    |idle: &mut Idle| idle.since + IDLE_TICKS < now || idle.connection.drive(&mut nobody);
+                dead.extend(slot.idle.extract_if(.., over));
+            }
+        }
+        drop(dead);
+    }
+
+    /// Idle connections in all.
+    pub fn idle(&self) -> usize {
+        self.slots.borrow().iter().map(|slot| slot.idle.len()).sum()
+    }
+
+    fn peek<T>(&self, endpoint: EndpointId, look: impl FnOnce(&Slot) -> T) -> Option<T> {
+        self.slots.borrow().get(endpoint.index).filter(|slot| slot.serial == endpoint.serial).map(look)
+    }
+
+    /// Works on the slot of `endpoint`, which is emptied first if it was another's.
+    fn with<T>(&self, endpoint: EndpointId, work: impl FnOnce(&mut Slot) -> T) -> T {
+        let mut before = None;
+        let mut slots = self.slots.borrow_mut();
+        if endpoint.index >= slots.len() {
+            slots.resize_with(endpoint.index + 1, Slot::default);
+        }
+        // The index exists: it was just made sure of.
+        let mut spare = Slot::default();
+        let slot = slots.get_mut(endpoint.index).unwrap_or(&mut spare);
+        if slot.serial < endpoint.serial {
+            before = Some(std::mem::replace(slot, Slot { serial: endpoint.serial, ..Slot::default() }));
+        } else if slot.serial > endpoint.serial {
+            // A request of an older table: its endpoint is gone and must not disturb the one that has its place now.
+            return work(&mut spare);
+        }
+        let result = work(slot);
+        drop(slots);
+        drop(before);
+        result
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.pool.with(self.endpoint, |slot| slot.in_flight = slot.in_flight.saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_that_went_to_another_endpoint_shares_nothing_with_the_first() {
+        let pool = Rc::new(Pool::default());
+        let (old, new) = (EndpointId { index: 3, serial: 1 }, EndpointId { index: 3, serial: 2 });
+        let first = pool.begin(old);
+        pool.suspect(old, 0);
+        assert_eq!((pool.in_flight(old), pool.is_suspect(old, 1)), (1, true));
+        let second = pool.begin(new);
+        assert_eq!((pool.in_flight(new), pool.is_suspect(new, 1), pool.in_flight(old)), (1, false, 0));
+        drop(first);
+        assert_eq!(pool.in_flight(new), 1, "the end of an old request is not counted for the new endpoint");
+        drop(second);
+        assert_eq!(pool.in_flight(new), 0);
+    }
+
+    #[test]
+    fn a_suspect_is_forgiven_after_a_second_or_at_the_first_success() {
+        let pool = Rc::new(Pool::default());
+        let id = EndpointId { index: 0, serial: 1 };
+        pool.suspect(id, 100);
+        assert!(pool.is_suspect(id, 119) && !pool.is_suspect(id, 120));
+        pool.suspect(id, 100);
+        pool.trust(id);
+        assert!(!pool.is_suspect(id, 101));
+    }
+}

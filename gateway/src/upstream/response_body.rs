@@ -1,0 +1,103 @@
+//! An endpoint's answer on its way to the client; drives the connection that it comes over, and gives it back.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::connection::UpstreamConnection;
+use super::pool::{InFlight, Pool};
+use crate::table::EndpointId;
+use crate::worker::timer::{ConnectionClock, Tick};
+
+/// A streamed answer.
+#[derive(Debug)]
+pub struct ResponseBody {
+    pub(super) incoming: Incoming,
+    /// `None` when the connection is driven elsewhere and will not be used again.
+    pub(super) connection: Option<UpstreamConnection>,
+    pub(super) endpoint: EndpointId,
+    pub(super) pool: Rc<Pool>,
+    pub(super) clock: Arc<ConnectionClock>,
+    /// Ticks without a byte in either direction before the connection to the client is closed.
+    pub(super) idle: Tick,
+    /// The end of the whole request.
+    pub(super) total: Tick,
+    pub(super) ended: bool,
+    /// Counted until the last byte.
+    pub(super) _in_flight: InFlight,
+}
+
+/// Why an answer broke off after its head was sent: nothing can be told to the client but by closing.
+#[derive(Debug)]
+pub enum StreamError {
+    /// The endpoint's connection failed.
+    Upstream(hyper::Error),
+    /// No byte came in time, or the whole request took too long.
+    Timeout,
+}
+
+impl std::fmt::Display for StreamError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Upstream(error) => write!(f, "the answer broke off: {error}"),
+            Self::Timeout => f.write_str("the answer took too long"),
+        }
+    }
+}
+
+impl std::error::Error for StreamError {}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let this = self.get_mut();
+        if let Some(connection) = &mut this.connection {
+            connection.drive(cx);
+        }
+        let polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        let now = this.clock.now();
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                // While the client takes nothing this is not polled: the same deadline then ends a reader that stalls.
+                this.clock.set(this.idle.min(this.total.saturating_sub(now)).max(1));
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(StreamError::Upstream(error)))),
+            Poll::Ready(None) => {
+                this.ended = true;
+                Poll::Ready(None)
+            }
+            Poll::Pending if this.clock.is_over() => Poll::Ready(Some(Err(StreamError::Timeout))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for ResponseBody {
+    /// A connection whose answer was read to its end goes back; whether it is really idle is seen when it is taken.
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && (self.ended || self.incoming.is_end_stream())
+        {
+            self.pool.put(self.endpoint, connection, self.clock.now());
+        }
+    }
+}

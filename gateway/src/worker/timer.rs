@@ -1,0 +1,254 @@
+//! A coarse wheel per worker: one entry per downstream connection, whatever its deadline is for.
+//!
+//! A request costs no timer of its own: setting a deadline is a store. The wheel looks at every connection at least
+//! once a second and at its deadline's tick, and wakes its task, which then finds out what is over. Precision is one
+//! tick ([`TICK`]) where [`Wheel::arm`] is called, and a second where only [`ConnectionClock::set`] is.
+
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+/// Length of a tick.
+pub const TICK: Duration = Duration::from_millis(50);
+
+/// Ticks in a second: the longest time between two looks at a connection.
+const LOOK: u64 = 20;
+
+/// Slots of the wheel: more than [`LOOK`], so that nothing ever goes around.
+const SLOTS: usize = 32;
+
+/// Ticks since the worker started.
+pub type Tick = u64;
+
+/// `duration` in ticks, rounded up, at least one.
+pub fn ticks(duration: Duration) -> Tick {
+    let tick_ms = TICK.as_millis();
+    u64::try_from(duration.as_millis().div_ceil(tick_ms)).unwrap_or(u64::MAX / 2).clamp(1, u64::MAX / 2)
+}
+
+/// The deadline of one connection. Atomic because the connection's I/O wrapper must be `Send` to be handed over on an
+/// upgrade; all uses are on one thread, so every access is a plain load or store.
+#[derive(Debug)]
+pub struct ConnectionClock {
+    deadline: AtomicU64,
+    /// The tick in whose slot the entry is; other slots may hold stale copies.
+    queued: AtomicU64,
+    closed: AtomicBool,
+    /// Between requests: the deadline is that of a kept-alive connection, until the next head begins.
+    waiting: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+    now: Arc<AtomicU64>,
+}
+
+impl ConnectionClock {
+    /// The worker's tick.
+    pub fn now(&self) -> Tick {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    /// Sets the deadline to `after` ticks from now.
+    pub fn set(&self, after: Tick) {
+        self.deadline.store(self.now().saturating_add(after), Ordering::Relaxed);
+    }
+
+    /// The last answer is through (or the connection is new): `keep_alive` ticks for the next head to begin.
+    pub fn wait_for_head(&self, keep_alive: Tick) {
+        self.waiting.store(true, Ordering::Relaxed);
+        self.set(keep_alive);
+    }
+
+    /// Whether no request is under way.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// The first bytes of a head came: `head` ticks for the rest of it.
+    pub fn head_begins(&self, head: Tick) {
+        self.waiting.store(false, Ordering::Relaxed);
+        self.set(head);
+    }
+
+    /// The tick of the deadline, `u64::MAX` for none.
+    pub fn deadline(&self) -> Tick {
+        self.deadline.load(Ordering::Relaxed)
+    }
+
+    /// Whether the deadline has come.
+    pub fn is_over(&self) -> bool {
+        self.now() >= self.deadline()
+    }
+
+    /// Who is woken: the connection's task, which never changes.
+    pub fn set_waker(&self, waker: &Waker) {
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
+    }
+
+    /// Whether nobody would be woken yet.
+    pub fn needs_waker(&self) -> bool {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// The connection has ended: the wheel forgets it at its next look.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// The connections of one worker by the tick of the next look at them.
+#[derive(Debug)]
+pub struct Wheel {
+    now: Arc<AtomicU64>,
+    slots: RefCell<Vec<Vec<Arc<ConnectionClock>>>>,
+    draining: Cell<bool>,
+}
+
+impl Wheel {
+    /// An empty wheel at tick 0.
+    pub fn new() -> Self {
+        Self { now: Arc::default(), slots: RefCell::new(vec![Vec::new(); SLOTS]), draining: Cell::new(false) }
+    }
+
+    /// The current tick.
+    pub fn now(&self) -> Tick {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    /// Takes in a new connection without a deadline.
+    pub fn add(&self) -> Arc<ConnectionClock> {
+        let clock = Arc::new(ConnectionClock {
+            deadline: AtomicU64::new(u64::MAX),
+            queued: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
+            waker: Mutex::new(None),
+            now: self.now.clone(),
+        });
+        self.queue(&clock);
+        clock
+    }
+
+    /// Sets the deadline of `clock` to the tick `deadline` and makes sure that it is looked at then.
+    pub fn arm(&self, clock: &Arc<ConnectionClock>, deadline: Tick) {
+        clock.deadline.store(deadline, Ordering::Relaxed);
+        if deadline < clock.queued.load(Ordering::Relaxed) {
+            self.queue(clock);
+        }
+    }
+
+    /// From now on every connection is woken at each look: the process drains.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        for clock in self.slots.borrow().iter().flatten() {
+            clock.wake();
+        }
+    }
+
+    /// One tick further: wakes what is due, queues the rest again.
+    pub fn advance(&self) {
+        let now = self.now() + 1;
+        self.now.store(now, Ordering::Relaxed);
+        let due = self.slots.borrow_mut().get_mut(slot(now)).map(std::mem::take).unwrap_or_default();
+        for clock in due {
+            if clock.closed.load(Ordering::Relaxed) || clock.queued.load(Ordering::Relaxed) != now {
+                continue;
+            }
+            if clock.is_over() || self.draining.get() {
+                clock.wake();
+            }
+            self.queue(&clock);
+        }
+    }
+
+    fn queue(&self, clock: &Arc<ConnectionClock>) {
+        let now = self.now();
+        let at = clock.deadline().clamp(now + 1, now + LOOK);
+        clock.queued.store(at, Ordering::Relaxed);
+        if let Some(slot) = self.slots.borrow_mut().get_mut(slot(at)) {
+            slot.push(clock.clone());
+        }
+    }
+}
+
+impl Default for Wheel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn slot(tick: Tick) -> usize {
+    usize::try_from(tick).unwrap_or(0) % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn watched(wheel: &Wheel) -> (Arc<ConnectionClock>, Arc<Count>) {
+        let (clock, count) = (wheel.add(), Arc::new(Count::default()));
+        clock.set_waker(&Waker::from(count.clone()));
+        (clock, count)
+    }
+
+    fn woken_at(wheel: &Wheel, count: &Count, up_to: Tick) -> Option<Tick> {
+        while wheel.now() < up_to {
+            wheel.advance();
+            if count.0.load(Ordering::Relaxed) > 0 {
+                return Some(wheel.now());
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn an_armed_deadline_wakes_at_its_tick_near_or_far() {
+        for deadline in [1, 5, 19, 20, 21, 40, 1000] {
+            let wheel = Wheel::new();
+            let (clock, count) = watched(&wheel);
+            wheel.arm(&clock, deadline);
+            assert_eq!(woken_at(&wheel, &count, 2000), Some(deadline));
+        }
+    }
+
+    #[test]
+    fn a_deadline_that_is_moved_away_does_not_wake_and_one_set_without_the_wheel_wakes_within_a_second() {
+        let wheel = Wheel::new();
+        let (clock, count) = watched(&wheel);
+        wheel.arm(&clock, 3);
+        clock.set(100);
+        assert_eq!(woken_at(&wheel, &count, 90), None);
+        clock.set(2);
+        let at = woken_at(&wheel, &count, 200).unwrap();
+        assert!(at <= 90 + LOOK + 2, "{at}");
+    }
+
+    #[test]
+    fn a_closed_connection_is_forgotten() {
+        let wheel = Wheel::new();
+        let (clock, count) = watched(&wheel);
+        wheel.arm(&clock, 3);
+        clock.close();
+        assert_eq!(woken_at(&wheel, &count, 100), None);
+        assert_eq!(Arc::strong_count(&clock), 1);
+    }
+}
