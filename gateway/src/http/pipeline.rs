@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::header::HeaderValue;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use vertice_config::gateway::{PathRewrite, TimeoutsConfig};
@@ -68,6 +68,8 @@ pub async fn handle(
     let mut response = match result {
         Ok(Outcome::Answered { mut response, service }) => {
             headers::strip_response(response.headers_mut());
+            // The version is each connection's own (RFC 9110 2.5).
+            *response.version_mut() = Version::HTTP_11;
             story.status = response.status();
             if let Some(stats) = service.stats.of(worker.index) {
                 stats.answered(StatusClass::of(story.status), head_us);
