@@ -25,7 +25,7 @@ const ACK: [Field; 3] = [
     Field { name: "revision", kind: Kind::Number, required: true },
 ];
 
-/// A gateway says what it has applied: at once after each table, and every 20 s as a sign of life.
+/// A gateway says what it has applied, at once after each table.
 pub(super) async fn ack(shared: &Shared, request: Request<Incoming>) -> Result<Answer, Refused> {
     admit(shared, &request, Verb::Read)?;
     let body = body::read(request.into_body(), limits::INSTANCE_BODY_BYTES).await?;
@@ -43,7 +43,7 @@ pub(super) async fn ack(shared: &Shared, request: Request<Incoming>) -> Result<A
         .map_err(|why| Refused::field(FieldError::body("revision", "value", why)))?;
     let noted = {
         let mut acks = shared.acks.lock().unwrap_or_else(PoisonError::into_inner);
-        acks.ack(gateway.as_str(), ack.revision, shared.now())
+        acks.ack(gateway.as_str(), ack.revision, position.revision, shared.now())
     };
     if !noted {
         return Err(Refused::Full { what: "gateways", limit: MAX_GATEWAYS });
@@ -71,9 +71,9 @@ pub(super) async fn wait<B>(
     loop {
         acked.borrow_and_update();
         let (answer, silence) = {
-            let now = shared.now();
+            let (now, current) = (shared.now(), shared.at().0.revision);
             let mut acks = shared.acks.lock().unwrap_or_else(PoisonError::into_inner);
-            (acks.judge(revision, now), acks.next_silence(now))
+            (acks.judge(revision, current, now), acks.next_silence(now))
         };
         let over = Instant::now() >= deadline || shutdown.is_pulled();
         if answer.missing.is_empty() || over {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use vertice_registry_api::Revision;
 use vertice_registry_api::barrier::BarrierAnswer;
 
-/// A gateway that has not acknowledged anything for so long is not waited for. Gateways repeat their last
-/// acknowledgement every 20 s, so this is three of them.
+/// A gateway that is behind and has said nothing for so long is not waited for any longer. One that is not behind has
+/// nothing to say, however long that lasts: silence is only telling when there is something to apply.
 pub const SILENT_AFTER: Duration = Duration::from_mins(1);
 /// Gateways that are remembered.
 pub const MAX_GATEWAYS: usize = 10_000;
@@ -15,7 +15,8 @@ pub const MAX_GATEWAYS: usize = 10_000;
 #[derive(Clone, Copy, Debug)]
 struct Acked {
     revision: Revision,
-    at: Duration,
+    /// When it was first seen to be behind since its last word.
+    behind_since: Option<Duration>,
 }
 
 /// The acknowledgements of all gateways within one epoch.
@@ -25,36 +26,43 @@ pub struct Acks {
 }
 
 impl Acks {
-    /// Notes that `gateway` has `revision` applied; it never goes back. Whether there was room.
-    pub fn ack(&mut self, gateway: &str, revision: Revision, now: Duration) -> bool {
+    /// Notes that `gateway` has `revision` applied, which never goes back, while the registry is at `current`.
+    /// Whether there was room.
+    pub fn ack(&mut self, gateway: &str, revision: Revision, current: Revision, now: Duration) -> bool {
         if let Some(acked) = self.gateways.get_mut(gateway) {
-            *acked = Acked { revision: acked.revision.max(revision), at: now };
+            *acked = Acked { revision: acked.revision.max(revision), behind_since: None };
             return true;
         }
-        self.forget_silent(now);
+        self.forget_silent(current, now);
         if self.gateways.len() >= MAX_GATEWAYS {
             return false;
         }
-        self.gateways.insert(gateway.to_owned(), Acked { revision, at: now });
+        self.gateways.insert(gateway.to_owned(), Acked { revision, behind_since: None });
         true
     }
 
-    /// Who has applied `revision`.
-    pub fn judge(&mut self, revision: Revision, now: Duration) -> BarrierAnswer {
-        self.forget_silent(now);
+    /// Who has applied `revision`, while the registry is at `current`.
+    pub fn judge(&mut self, revision: Revision, current: Revision, now: Duration) -> BarrierAnswer {
+        self.forget_silent(current, now);
         let behind = self.gateways.iter().filter(|(_, acked)| acked.revision < revision);
         let missing: Vec<String> = behind.map(|(gateway, _)| gateway.clone()).collect();
         let total = self.gateways.len();
         BarrierAnswer { applied: total - missing.len(), total, missing }
     }
 
-    /// How long until the next gateway counts as silent; `None` when there is none.
+    /// How long until the next gateway counts as silent; `None` when none is behind.
     pub fn next_silence(&self, now: Duration) -> Option<Duration> {
-        self.gateways.values().map(|acked| (acked.at + SILENT_AFTER).saturating_sub(now)).min()
+        let behind = self.gateways.values().filter_map(|acked| acked.behind_since);
+        behind.map(|since| (since + SILENT_AFTER).saturating_sub(now)).min()
     }
 
-    fn forget_silent(&mut self, now: Duration) {
-        self.gateways.retain(|_, acked| now.saturating_sub(acked.at) < SILENT_AFTER);
+    fn forget_silent(&mut self, current: Revision, now: Duration) {
+        self.gateways.retain(|_, acked| {
+            if acked.revision >= current {
+                return true;
+            }
+            now.saturating_sub(*acked.behind_since.get_or_insert(now)) < SILENT_AFTER
+        });
     }
 }
 
@@ -63,23 +71,37 @@ mod tests {
     use super::*;
 
     const AT: fn(u64) -> Duration = Duration::from_secs;
+    const R: fn(u64) -> Revision = Revision;
 
     #[test]
-    fn a_barrier_waits_for_live_gateways_only() {
+    fn a_gateway_that_is_not_behind_is_never_silent() {
         let mut acks = Acks::default();
-        assert!(acks.ack("a", Revision(5), AT(0)) && acks.ack("b", Revision(3), AT(30)));
-        let answer = acks.judge(Revision(5), AT(31));
-        assert_eq!((answer.applied, answer.total, answer.missing), (1, 2, vec!["b".to_owned()]));
-        assert_eq!(acks.next_silence(AT(31)), Some(AT(29)));
-        assert_eq!(acks.judge(Revision(5), AT(60)).total, 1, "a has been silent for a minute");
-        assert_eq!(acks.judge(Revision(5), AT(90)).total, 0);
-        assert_eq!(acks.next_silence(AT(90)), None);
+        assert!(acks.ack("idle", R(5), R(5), AT(0)));
+        assert_eq!(acks.judge(R(5), R(5), AT(1_000_000)).applied, 1);
+        assert_eq!(acks.next_silence(AT(1_000_000)), None);
+        let behind = acks.judge(R(6), R(6), AT(1_000_001));
+        assert_eq!(
+            (behind.total, behind.missing),
+            (1, vec!["idle".to_owned()]),
+            "now it has something to say"
+        );
+    }
+
+    #[test]
+    fn a_gateway_that_stays_behind_is_forgotten_unless_it_speaks() {
+        let mut acks = Acks::default();
+        assert!(acks.ack("dead", R(3), R(5), AT(0)) && acks.ack("slow", R(3), R(5), AT(0)));
+        assert_eq!(acks.judge(R(5), R(5), AT(10)).missing.len(), 2);
+        assert!(acks.ack("slow", R(4), R(5), AT(40)));
+        assert_eq!(acks.next_silence(AT(40)), Some(AT(20)), "the dead one was seen behind at 0");
+        assert_eq!(acks.judge(R(5), R(5), AT(59)).missing.len(), 2);
+        assert_eq!(acks.judge(R(5), R(5), AT(60)).missing, ["slow"]);
     }
 
     #[test]
     fn an_acknowledgement_never_goes_back() {
         let mut acks = Acks::default();
-        assert!(acks.ack("a", Revision(5), AT(0)) && acks.ack("a", Revision(3), AT(1)));
-        assert!(acks.judge(Revision(5), AT(1)).missing.is_empty());
+        assert!(acks.ack("a", R(5), R(5), AT(0)) && acks.ack("a", R(3), R(5), AT(1)));
+        assert!(acks.judge(R(5), R(5), AT(1)).missing.is_empty());
     }
 }
