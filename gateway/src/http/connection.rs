@@ -63,6 +63,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
         http1::Builder::new()
             .max_buf_size(settings.limits.header_bytes.max(8192))
             .max_headers(settings.limits.header_count)
+            .max_header_size(settings.limits.header_bytes)
             .serve_connection(io, service)
     );
     let mut told = false;
