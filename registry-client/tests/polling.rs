@@ -112,7 +112,7 @@ async fn one_name_that_fails_is_unread_and_the_others_go_on() {
                 "/services" => asked.answer_json(200, &list),
                 "/services/alpha" => asked.answer_json(200, &record("alpha", "http://h:1")),
                 "/services/beta" => {
-                    asked.answer(500, "text/plain", "argument after ** must be a mapping, not tuple")
+                    asked.answer(500, "text/plain", "argument after ** must be a mapping, not tuple");
                 }
                 other => panic!("{other}"),
             }
