@@ -54,7 +54,7 @@ pub(super) fn register(
     let registered =
         registered.map_err(|refusal| Refused::by_store(&refusal, service.as_str(), instance_id.as_str()))?;
     if registered.changed {
-        tracing::info!(%service, instance = %instance_id, by = principal.name, "registered");
+        tracing::debug!(%service, instance = %instance_id, by = principal.name, "registered");
     }
     let answer = RegisterAnswer {
         message: format!("Service '{service}' registered"),
@@ -107,7 +107,7 @@ pub(super) async fn patch(
         (store.patch(service.as_str(), id.as_str(), generation, &patch, now), store.position())
     });
     let generation = patched.map_err(|refusal| Refused::by_store(&refusal, service.as_str(), id.as_str()))?;
-    tracing::info!(%service, instance = %id, by = principal.name, ?patch, "changed");
+    tracing::debug!(%service, instance = %id, by = principal.name, ?patch, "changed");
     let body = json!({
         "message": format!("Instance '{id}' of service '{service}' changed"),
         "generation": generation,
@@ -135,7 +135,7 @@ pub(super) fn delete<B>(
     });
     let removed = removed.map_err(|refusal| Refused::by_store(&refusal, service.as_str(), id.as_str()))?;
     if removed {
-        tracing::info!(%service, instance = %id, by = principal.name, "deregistered");
+        tracing::debug!(%service, instance = %id, by = principal.name, "deregistered");
     }
     let body = json!({
         "message": format!("Instance '{id}' of service '{service}' {}", if removed { "deregistered" } else { "was not registered" }),

@@ -15,12 +15,14 @@ use crate::api::metrics::Metrics;
 use crate::auth::Auth;
 use crate::policy::EndpointPolicy;
 use crate::store::acks::Acks;
-use crate::store::{Store, StoreLimits, TICK};
+use crate::store::{Stats, Store, StoreLimits, TICK};
 
 /// Answers that stream or wait at once: each holds a bounded buffer, this bounds their sum.
 pub(super) const MAX_WATCHERS: usize = 10_000;
 /// Slots and seconds of the wheel that one slice of expiry looks at, so that the lock is never held for long.
 const SLICE: usize = 1_000;
+/// Between two log lines about changes: a fleet that registers at once must not fill the log.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// What watchers wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,15 +103,33 @@ impl Shared {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut shutdown = self.shutdown.clone();
+        let (mut told, mut next_told) = (*self.published.borrow(), Instant::now());
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = shutdown.pulled() => return,
             }
+            if Instant::now() >= next_told {
+                next_told = Instant::now() + TOLD_EVERY;
+                told = self.tell(told);
+            }
             while self.write(|store, now| store.advance(now, SLICE)).more {
                 tokio::task::yield_now().await;
             }
         }
+    }
+}
+
+impl Shared {
+    /// Logs that something changed since `told`.
+    fn tell(&self, told: Published) -> Published {
+        let now = *self.published.borrow();
+        if now != told {
+            let Stats { instances, services, expired_total } = self.store().stats();
+            let (revision, state) = (now.revision, now.state);
+            tracing::info!(%revision, %state, services, instances, expired_total, "registrations changed");
+        }
+        now
     }
 }
 
