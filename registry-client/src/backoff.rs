@@ -25,10 +25,6 @@ impl Backoff {
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
-
-    pub(crate) fn failures(&self) -> u32 {
-        self.failures
-    }
 }
 
 /// `first` times 2 to the power `times`, at most `most`.

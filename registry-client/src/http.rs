@@ -13,6 +13,8 @@ use crate::error::SourceError;
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-registry-token");
 /// An answer about one thing. The largest honest one is an instance's record of a few KiB.
 pub(crate) const SMALL_BODY_BYTES: u64 = 1024 * 1024;
+/// What a log line shows of an answer: room for the list of a 422.
+const WORDS_CHARS: usize = 500;
 /// An idle connection closes before a usual server (60 s or more) closes it under a request.
 const IDLE: Duration = Duration::from_secs(50);
 
@@ -112,11 +114,18 @@ impl Answer {
         SourceError::NotOurs { content_type: content_type(&self.headers), reason: reason.into() }
     }
 
-    /// The start of the body for a log line: the server's own words.
+    /// The server's own words for a log line: its `detail` if it gave one, else the start of the body.
     pub(crate) fn words(&self) -> String {
-        vertice_registry_api::name::shorten(&String::from_utf8_lossy(
-            self.body.get(..512).unwrap_or(&self.body),
-        ))
+        let detail = serde_json::from_slice::<serde_json::Value>(&self.body).ok();
+        let detail = detail.as_ref().and_then(|value| value.get("detail"));
+        let text = match detail {
+            Some(serde_json::Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => {
+                String::from_utf8_lossy(self.body.get(..WORDS_CHARS * 4).unwrap_or(&self.body)).into_owned()
+            }
+        };
+        text.chars().take(WORDS_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
     }
 }
 

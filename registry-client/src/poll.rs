@@ -110,7 +110,7 @@ pub(crate) async fn read_on(driver: &mut Driver, client: &Client, names: Vec<Str
                 Done::Read(name, read) => {
                     reading -= 1;
                     let now = Instant::now();
-                    poll.pace.note(&read, now, driver.random.f64());
+                    poll.pace.note(&read, poll.was_whole, now, driver.random.f64());
                     changes.extend(poll.roll.read(name, read, now, driver.random.f64()));
                 }
             }

@@ -12,8 +12,16 @@ use crate::poll::record::Read;
 const PARALLEL_READS: usize = 8;
 /// Failures in a row, over all names, that mean the registry and not the names: a round of parallel reads.
 const FAILURES_IN_ROW: u32 = 8;
+/// Answers in a row after a failure before reads go out in parallel again.
+const CAREFUL_ANSWERS: u32 = 32;
 /// The longest pause: the time after which the original's load balancer tries its replicas again (Q2).
 const PAUSE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
+/// After a 500 while names are unread. It cost the load balancer one of five replicas for 10 s: four failures in that
+/// time leave it one.
+const LOADING_PAUSE: Duration = Duration::from_millis(2500);
+/// After a 500 once all is known: at most one replica is out at a time, and the heartbeats of the fleet, which go
+/// through the same load balancer, do not suffer from our curiosity.
+const KNOWN_PAUSE: Duration = Duration::from_secs(10);
 
 /// The pace of reads of names.
 #[derive(Debug)]
@@ -21,27 +29,36 @@ pub(crate) struct Pace {
     pause: Backoff,
     until: Option<Instant>,
     in_row: u32,
+    careful: u32,
 }
 
 impl Pace {
     pub(crate) fn new() -> Self {
-        Self { pause: PAUSE, until: None, in_row: 0 }
+        Self { pause: PAUSE, until: None, in_row: 0, careful: 0 }
     }
 
-    /// Takes the outcome of a read in. `unit` (0..1) is the jitter.
-    pub(crate) fn note(&mut self, read: &Read, now: Instant, unit: f64) {
+    /// Takes the outcome of a read in. `known`: no first reads wait. `unit` (0..1) is the jitter.
+    pub(crate) fn note(&mut self, read: &Read, known: bool, now: Instant, unit: f64) {
         let Read::Failed(error) = read else {
             self.in_row = 0;
-            self.until = None;
+            self.careful = self.careful.saturating_sub(1);
             self.pause.reset();
             return;
         };
         self.in_row = self.in_row.saturating_add(1);
-        let pausing = self.until.is_some_and(|until| now < until);
-        // Reads that were under way when the pause began tell nothing new.
-        if !pausing && (is_everybodys(error) || self.in_row >= FAILURES_IN_ROW) {
-            self.until = Some(now + spread(self.pause.next(), 0.25, unit));
+        self.careful = CAREFUL_ANSWERS;
+        if self.until.is_some_and(|until| now < until) {
+            // Reads that were under way when the pause began tell nothing new.
+            return;
         }
+        let pause = if is_everybodys(error) || self.in_row >= FAILURES_IN_ROW {
+            self.pause.next()
+        } else if matches!(error, SourceError::Status(500..)) {
+            if known { KNOWN_PAUSE } else { LOADING_PAUSE }
+        } else {
+            return;
+        };
+        self.until = Some(now + spread(pause, 0.25, unit));
     }
 
     /// No read is to begin before this.
@@ -53,7 +70,7 @@ impl Pace {
     pub(crate) fn slots(&self, now: Instant) -> usize {
         if self.until.is_some_and(|until| now < until) {
             0
-        } else if self.pause.failures() > 0 {
+        } else if self.careful > 0 {
             1
         } else {
             PARALLEL_READS
@@ -79,10 +96,17 @@ fn is_everybodys(error: &SourceError) -> bool {
 mod tests {
     use super::*;
 
-    const S: Duration = Duration::from_secs(1);
-
     fn failed(status: u16) -> Read {
         Read::Failed(SourceError::Status(status))
+    }
+
+    /// Milliseconds of the pause after a few reads at once that fail with `status`.
+    fn pause(pace: &mut Pace, status: u16, known: bool, now: Instant) -> u128 {
+        for _ in 0..3 {
+            pace.note(&failed(status), known, now, 0.5);
+        }
+        assert_eq!(pace.slots(now), 0);
+        (pace.until().unwrap() - now).as_millis()
     }
 
     #[test]
@@ -92,34 +116,41 @@ mod tests {
         assert_eq!(pace.slots(now), 8);
         let mut pauses = Vec::new();
         for _ in 0..6 {
-            for _ in 0..8 {
-                pace.note(&failed(502), now, 0.5);
-            }
-            assert_eq!(pace.slots(now), 0);
-            pauses.push((pace.until().unwrap() - now).as_secs());
+            pauses.push(pause(&mut pace, 502, true, now));
             now = pace.until().unwrap();
             assert_eq!(pace.slots(now), 1, "one to try");
         }
-        assert_eq!(pauses, [1, 2, 4, 8, 10, 10]);
-        pace.note(&Read::Absent, now, 0.5);
+        assert_eq!(pauses, [1000, 2000, 4000, 8000, 10_000, 10_000]);
+        for _ in 0..CAREFUL_ANSWERS {
+            assert_eq!(pace.slots(now), 1);
+            pace.note(&Read::Absent, true, now, 0.5);
+        }
         assert_eq!(pace.slots(now), 8);
+        assert_eq!(pause(&mut pace, 502, true, now), 1000, "from the start again");
     }
 
     #[test]
-    fn a_500_is_the_names_own_until_every_name_has_it() {
+    fn a_500_costs_a_short_pause_while_loading_and_a_long_one_when_all_is_known() {
+        let now = Instant::now();
+        for (known, wanted) in [(false, 2500), (true, 10_000)] {
+            assert_eq!(pause(&mut Pace::new(), 500, known, now), wanted);
+        }
+    }
+
+    #[test]
+    fn a_broken_answer_is_the_names_own_until_every_name_has_it() {
         let mut pace = Pace::new();
         let now = Instant::now();
         for _ in 0..7 {
-            pace.note(&failed(500), now, 0.5);
+            pace.note(&failed(418), true, now, 0.5);
         }
-        assert_eq!(pace.slots(now), 8);
-        pace.note(&Read::Broken("x".into()), now, 0.5);
+        assert_eq!(pace.slots(now), 1);
+        pace.note(&Read::Broken("x".into()), true, now, 0.5);
         for _ in 0..7 {
-            pace.note(&failed(500), now, 0.5);
+            pace.note(&failed(418), true, now, 0.5);
         }
-        assert_eq!(pace.slots(now), 8);
-        pace.note(&failed(500), now, 0.5);
+        assert_eq!(pace.slots(now), 1);
+        pace.note(&failed(418), true, now, 0.5);
         assert_eq!(pace.slots(now), 0);
-        assert_eq!(pace.slots(now + 2 * S), 1);
     }
 }

@@ -18,6 +18,8 @@ use crate::poll::record::{Read, Record};
 const GOOD_PAUSE: Duration = Duration::from_secs(30);
 /// After a failed read: 1, 2, 4 .. seconds up to as much as after a good one.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
+/// One read in so many is for a name that has no answer yet, while both sorts wait.
+const UNKNOWN_TURN: u8 = 5;
 /// Spread of all pauses, so that names do not march in step.
 const SPREAD: f64 = 0.25;
 /// Failed reads after which a name no longer holds up the first whole read: some names of the original can never be
@@ -37,14 +39,20 @@ struct Entry {
     absent: bool,
     broken: Option<String>,
     failures: u32,
+    /// Its place in one of the queues.
+    queued: Option<Instant>,
 }
 
 /// The list and its memory.
 #[derive(Debug)]
 pub(crate) struct Roll {
     entries: BTreeMap<ServiceName, Entry>,
-    /// Names to read, by time. A name being read is in here no more.
-    queue: BTreeSet<(Instant, ServiceName)>,
+    /// Names without an answer yet, by the time of their next read. A name being read is in no queue.
+    unknown: BTreeSet<(Instant, ServiceName)>,
+    /// Names to read again, in the same way.
+    known: BTreeSet<(Instant, ServiceName)>,
+    /// Counts the reads, for the turns that the two queues take.
+    turn: u8,
     bad_names: Vec<Reject>,
     bad_names_total: usize,
     started: Instant,
@@ -55,7 +63,9 @@ impl Roll {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             entries: BTreeMap::new(),
-            queue: BTreeSet::new(),
+            unknown: BTreeSet::new(),
+            known: BTreeSet::new(),
+            turn: 0,
             bad_names: Vec::new(),
             bad_names_total: 0,
             started: now,
@@ -82,26 +92,49 @@ impl Roll {
             }
         }
         self.entries.retain(|name, _| good.contains(name));
-        self.queue.retain(|(_, name)| good.contains(name));
+        self.unknown.retain(|(_, name)| good.contains(name));
+        self.known.retain(|(_, name)| good.contains(name));
         for name in good {
             self.entries.entry(name.clone()).or_insert_with(|| {
-                self.queue.insert((now, name));
-                Entry { record: None, confirmed: now, absent: false, broken: None, failures: 0 }
+                self.unknown.insert((now, name));
+                Entry {
+                    record: None,
+                    confirmed: now,
+                    absent: false,
+                    broken: None,
+                    failures: 0,
+                    queued: Some(now),
+                }
             });
         }
     }
 
     /// The next name to read, if one is due. It is not given out again before its [`Roll::read`].
+    ///
+    /// When reads are scarce, both queues are behind: unknown names get every [`UNKNOWN_TURN`]th read, so that a new name
+    /// waits for a few others at most, and names that can never be read do not use up all reads.
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<ServiceName> {
-        if self.next_due()? > now {
+        self.turn = (self.turn + 1) % UNKNOWN_TURN;
+        let is_due =
+            |queue: &BTreeSet<(Instant, ServiceName)>| queue.first().is_some_and(|(due, _)| *due <= now);
+        let (unknown, known) = (is_due(&self.unknown), is_due(&self.known));
+        let queue = if unknown && (!known || self.turn == 0) {
+            &mut self.unknown
+        } else if known {
+            &mut self.known
+        } else {
             return None;
+        };
+        let (_, name) = queue.pop_first()?;
+        if let Some(entry) = self.entries.get_mut(&name) {
+            entry.queued = None;
         }
-        self.queue.pop_first().map(|(_, name)| name)
+        Some(name)
     }
 
     /// When the next name is due; `None` when all are being read.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.queue.first().map(|(due, _)| *due)
+        self.unknown.first().into_iter().chain(self.known.first()).map(|(due, _)| *due).min()
     }
 
     /// Takes the outcome of one read in, and says what is proven by it. `unit` (0..1) is the jitter.
@@ -134,7 +167,14 @@ impl Roll {
             }
             Read::Failed(_) => entry.fail(),
         };
-        self.queue.insert((now + spread(pause, SPREAD, unit), name));
+        let due = now + spread(pause, SPREAD, unit);
+        // It stands in a queue already if it left the list and came back while this read was under way.
+        if let Some(before) = entry.queued.replace(due) {
+            self.unknown.remove(&(before, name.clone()));
+            self.known.remove(&(before, name.clone()));
+        }
+        let queue = if entry.record.is_some() { &mut self.known } else { &mut self.unknown };
+        queue.insert((due, name));
         changes
     }
 

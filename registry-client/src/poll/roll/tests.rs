@@ -56,10 +56,9 @@ fn a_good_name_is_read_rarely_and_a_failing_one_less_and_less_often() {
     let mut pauses = Vec::new();
     for _ in 0..7 {
         roll.read(name("beta"), failed(), now, 0.5);
-        let (due, _) = roll.queue.iter().find(|(_, n)| *n == name("beta")).unwrap().clone();
+        let (due, _) = roll.unknown.pop_first().unwrap();
         pauses.push((due - now).as_secs());
         now = due;
-        roll.queue.retain(|(_, n)| *n != name("beta"));
     }
     assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
     assert_eq!(roll.next_due(), Some(start + 30 * S));
@@ -156,5 +155,25 @@ fn a_name_that_left_while_it_was_read_says_nothing() {
     assert_eq!(roll.read(name("alpha"), good("alpha"), now, 0.5), []);
     assert_eq!(said(&roll), (vec![], vec![]));
     roll.listed(&["alpha".to_owned()], now);
-    assert_eq!(roll.take_due(now), Some(name("alpha")), "and is new when it comes back");
+    roll.read(name("alpha"), good("alpha"), now, 0.5);
+    assert_eq!(roll.take_due(now), None, "it came back before the read was done");
+    assert_eq!(roll.take_due(now + 30 * S), Some(name("alpha")));
+    assert_eq!(roll.take_due(now + 30 * S), None, "and stands in one queue once");
+}
+
+#[test]
+fn unknown_and_known_names_take_turns_when_both_wait() {
+    let now = Instant::now();
+    let known: Vec<_> = (0..8).map(|n| format!("known_{n}")).collect();
+    let mut roll = Roll::new(now);
+    roll.listed(&known, now);
+    for name in &known {
+        roll.read(ServiceName::parse(name).unwrap(), good(name), now, 0.5);
+    }
+    let later = now + 60 * S;
+    roll.listed(&[known, vec!["new_1".to_owned(), "new_2".to_owned()]].concat(), later);
+    let order: Vec<_> =
+        std::iter::from_fn(|| roll.take_due(later)).map(|n| n.as_str().starts_with("new")).collect();
+    assert_eq!(order.len(), 10);
+    assert_eq!(order.iter().take(5).filter(|new| **new).count(), 1, "{order:?}");
 }
