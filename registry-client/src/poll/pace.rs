@@ -19,9 +19,9 @@ const PAUSE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(
 /// After a 500 while names are unread. It cost the load balancer one of five replicas for 10 s: four failures in that
 /// time leave it one.
 const LOADING_PAUSE: Duration = Duration::from_millis(2500);
-/// After a 500 once all is known: at most one replica is out at a time, and the heartbeats of the fleet, which go
+/// After a 500 once all is known: at most two replicas are out at a time, and the heartbeats of the fleet, which go
 /// through the same load balancer, do not suffer from our curiosity.
-const KNOWN_PAUSE: Duration = Duration::from_secs(10);
+const KNOWN_PAUSE: Duration = Duration::from_secs(5);
 
 /// The pace of reads of names.
 #[derive(Debug)]
@@ -51,13 +51,17 @@ impl Pace {
             // Reads that were under way when the pause began tell nothing new.
             return;
         }
-        let pause = if is_everybodys(error) || self.in_row >= FAILURES_IN_ROW {
-            self.pause.next()
-        } else if matches!(error, SourceError::Status(500..)) {
-            if known { KNOWN_PAUSE } else { LOADING_PAUSE }
-        } else {
-            return;
+        let everybodys = is_everybodys(error) || self.in_row >= FAILURES_IN_ROW;
+        let longer = if everybodys { self.pause.next() } else { Duration::ZERO };
+        let costs = match (matches!(error, SourceError::Status(500)), known) {
+            (false, _) => Duration::ZERO,
+            (true, false) => LOADING_PAUSE,
+            (true, true) => KNOWN_PAUSE,
         };
+        let pause = costs.max(longer);
+        if pause.is_zero() {
+            return;
+        }
         self.until = Some(now + spread(pause, 0.25, unit));
     }
 
@@ -132,7 +136,7 @@ mod tests {
     #[test]
     fn a_500_costs_a_short_pause_while_loading_and_a_long_one_when_all_is_known() {
         let now = Instant::now();
-        for (known, wanted) in [(false, 2500), (true, 10_000)] {
+        for (known, wanted) in [(false, 2500), (true, 5000)] {
             assert_eq!(pause(&mut Pace::new(), 500, known, now), wanted);
         }
     }
