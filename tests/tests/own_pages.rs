@@ -74,7 +74,7 @@ async fn operators_see_services_endpoints_and_the_table() {
 #[tokio::test]
 async fn explain_tells_which_route_why_and_where_to() {
     let (stub, _registry, gateway) = system().await;
-    let admin = format!("http://{}", gateway.admin);
+    let admin = gateway.admin.to_string();
     let arguments = ["explain", "--admin", &admin, "GET", "http://host/v2/osint_service/x", "-H", "k: v"];
     let ended = Program::run("vertice-gateway", &arguments, &[]).await;
     assert!(ended.status.success(), "{ended:?}");

@@ -59,21 +59,3 @@ async fn a_gateway_that_starts_without_a_registry_is_not_ready_and_becomes_so() 
     registry.put("late_service", "late:1", &stub.url()).await;
     gateway.routes_to("late_service", "late", Duration::from_secs(5)).await;
 }
-
-#[tokio::test]
-async fn a_gateway_that_restarts_without_a_registry_serves_from_its_state_folder() {
-    let state = tempfile::tempdir().unwrap();
-    let arguments = ["--state-dir", state.path().to_str().unwrap()];
-    let registry = Registry::start().await;
-    let stub = Stub::start("kept").await;
-    registry.put("kept_service", "kept:1", &stub.url()).await;
-    let gateway = Gateway::start_with(&registry.url(), &arguments, &[]).await;
-    gateway.routes_to("kept_service", "kept", PATIENCE).await;
-    let url = registry.url();
-    registry.program.kill().await;
-    let ended = gateway.program.stop().await;
-    assert!(ended.status.success(), "{ended:?}");
-
-    let gateway = Gateway::start_with(&url, &arguments, &[]).await;
-    assert_eq!(gateway.get("/v2/kept_service/x").await.status, 200);
-}

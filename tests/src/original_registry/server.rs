@@ -1,5 +1,6 @@
 //! The original registry on a loopback port, in this process.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -20,7 +21,11 @@ use tokio::time::{Instant, sleep, timeout};
 use super::fleet::{Call, Fleet, Reply};
 use crate::wait::PATIENCE;
 
-/// A running fake. Its time is the real one plus what [`OriginalRegistry::advance`] has added.
+/// A name is read anew within half a lease or so; a reader that spares a failing registry takes longer.
+const READ_PATIENCE: Duration = Duration::from_secs(100);
+
+/// A running fake. Its time stands still but for [`OriginalRegistry::advance`], so that no lease ends because a machine
+/// is slow; or it flows.
 #[derive(Debug)]
 pub struct OriginalRegistry {
     address: SocketAddr,
@@ -31,21 +36,35 @@ pub struct OriginalRegistry {
 #[derive(Debug)]
 struct Shared {
     fleet: Mutex<Fleet>,
-    start: Instant,
-    added: Mutex<Duration>,
-    lists: watch::Sender<usize>,
+    /// Of a time that flows.
+    start: Option<Instant>,
+    advanced: Mutex<Duration>,
+    /// How often the list, or whether there is a newer one, was asked for.
+    polls: watch::Sender<usize>,
+    /// Names that were asked for, in order.
+    reads: watch::Sender<Vec<String>>,
 }
 
 impl OriginalRegistry {
-    /// Serves `fleet`.
+    /// Serves `fleet`; its time stands still.
     pub async fn start(fleet: Fleet) -> Self {
+        Self::serve(fleet, None).await
+    }
+
+    /// Serves `fleet`; its time flows.
+    pub async fn start_with_flowing_time(fleet: Fleet) -> Self {
+        Self::serve(fleet, Some(Instant::now())).await
+    }
+
+    async fn serve(fleet: Fleet, start: Option<Instant>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             fleet: Mutex::new(fleet),
-            start: Instant::now(),
-            added: Mutex::new(Duration::ZERO),
-            lists: watch::Sender::new(0),
+            start,
+            advanced: Mutex::new(Duration::ZERO),
+            polls: watch::Sender::new(0),
+            reads: watch::Sender::new(Vec::new()),
         });
         let server = tokio::spawn(serve(listener, shared.clone())).abort_handle();
         Self { address, shared, server }
@@ -74,21 +93,31 @@ impl OriginalRegistry {
 
     /// Lets `time` pass for leases, sweeps and nginx.
     pub fn advance(&self, time: Duration) {
-        *self.shared.added.lock().unwrap() += time;
+        *self.shared.advanced.lock().unwrap() += time;
     }
 
-    /// Waits until `GET /services` was asked `count` times more: so many polls have begun since.
+    /// Waits until the list, or a snapshot as a newer registry has it, was asked for `count` times more.
     pub async fn polled(&self, count: usize) {
-        let mut lists = self.shared.lists.subscribe();
-        let wanted = *lists.borrow_and_update() + count;
-        let polled = timeout(PATIENCE * 2, lists.wait_for(|lists| *lists >= wanted)).await;
-        assert!(polled.is_ok(), "{} of {count} polls are missing", wanted - *self.shared.lists.borrow());
+        let mut polls = self.shared.polls.subscribe();
+        let wanted = *polls.borrow_and_update() + count;
+        let polled = timeout(PATIENCE * 2, polls.wait_for(|polls| *polls >= wanted)).await;
+        assert!(polled.is_ok(), "{} of {count} polls are missing", wanted - *self.shared.polls.borrow());
+    }
+
+    /// Waits until `count` different names were asked for since now.
+    pub async fn read(&self, count: usize) {
+        let mut reads = self.shared.reads.subscribe();
+        let before = reads.borrow_and_update().len();
+        let distinct = |reads: &Vec<String>| reads[before..].iter().collect::<BTreeSet<_>>().len();
+        let read = timeout(READ_PATIENCE, reads.wait_for(|reads| distinct(reads) >= count)).await;
+        let got = distinct(&self.shared.reads.borrow());
+        assert!(read.is_ok(), "{got} of {count} names were read within {READ_PATIENCE:?}");
     }
 }
 
 impl Shared {
     fn now(&self) -> Duration {
-        self.start.elapsed() + *self.added.lock().unwrap()
+        self.start.map_or(Duration::ZERO, |start| start.elapsed()) + *self.advanced.lock().unwrap()
     }
 }
 
@@ -125,8 +154,11 @@ async fn answer(
     let call = Call { method: head.method.as_str(), path: &path, token, body: &body };
     let now = shared.now();
     let reply = shared.fleet.lock().unwrap().call(now, call);
-    if head.method == http::Method::GET && path == "/services" {
-        shared.lists.send_modify(|lists| *lists += 1);
+    if head.method == http::Method::GET && matches!(path.as_str(), "/services" | "/v1/snapshot") {
+        shared.polls.send_modify(|polls| *polls += 1);
+    }
+    if let Some(name) = path.strip_prefix("/services/").filter(|_| head.method == http::Method::GET) {
+        shared.reads.send_modify(|reads| reads.push(name.to_owned()));
     }
     sleep(reply.after).await;
     let kind = if reply.status == 502 { "text/html" } else { "application/json" };
