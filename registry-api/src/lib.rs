@@ -8,6 +8,7 @@ pub mod limits;
 pub mod field_error;
 pub mod name;
 pub mod url;
+pub mod address;
 pub mod metadata;
 pub mod position;
 pub mod instance;

@@ -1,9 +1,10 @@
 //! Which endpoints may be registered. Only literal addresses are judged here: what a name resolves to is judged by who
 //! connects, because the registry does not see the networks that its clients see.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
+use vertice_registry_api::address::{embedded, refused};
 use vertice_registry_api::{Host, ServiceUrl};
 
 /// The rules of one registry.
@@ -62,49 +63,6 @@ impl EndpointPolicy {
             return Err(format!("{name} ends in none of the allowed suffixes"));
         }
         Ok(())
-    }
-}
-
-/// What kind of address `ip` is if no service can listen on it.
-fn refused(ip: IpAddr) -> Option<&'static str> {
-    match ip {
-        IpAddr::V4(v4) => match v4.octets() {
-            // The whole of 0.0.0.0/8: Linux takes 0.0.0.0 for the machine itself, and no host has the rest.
-            [0, ..] => Some("an unspecified address"),
-            [169, 254, 169, 254] => Some("a cloud's metadata address"),
-            [169, 254, ..] => Some("a link-local address"),
-            [224..=239, ..] => Some("a multicast address"),
-            [255, 255, 255, 255] => Some("the broadcast address"),
-            [240..=255, ..] => Some("a reserved address"),
-            _ => None,
-        },
-        IpAddr::V6(v6) => match v6.segments() {
-            [0, 0, 0, 0, 0, 0, 0, 0] => Some("an unspecified address"),
-            [0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254] => Some("a cloud's metadata address"),
-            [0xfe80..=0xfebf, ..] => Some("a link-local address"),
-            [0xff00..=0xffff, ..] => Some("a multicast address"),
-            _ => None,
-        },
-    }
-}
-
-/// The IPv4 address that an IPv6 address stands for, where it is a form of one; else the address itself.
-fn embedded(ip: IpAddr) -> IpAddr {
-    let IpAddr::V6(v6) = ip else { return ip };
-    let v4 = |high: u16, low: u16| {
-        let [a, b] = high.to_be_bytes();
-        let [c, d] = low.to_be_bytes();
-        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
-    };
-    match v6.segments() {
-        // ::1 is IPv6's own loopback, not 0.0.0.1.
-        _ if v6 == Ipv6Addr::LOCALHOST => ip,
-        // v4-compatible, v4-mapped, v4-translated (RFC 4291, RFC 2765), NAT64 (RFC 6052), 6to4 (RFC 3056).
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
-        | [0, 0, 0, 0, 0xffff, 0, high, low]
-        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        | [0x2002, high, low, ..] => v4(high, low),
-        _ => ip,
     }
 }
 

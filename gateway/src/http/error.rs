@@ -148,7 +148,7 @@ fn failure_told(failure: Failure) -> Told {
             "resolve_failed",
             "the host name that the service registered does not resolve from here",
         ),
-        Failure::Forbidden(_) => told(
+        Failure::Forbidden => told(
             StatusCode::BAD_GATEWAY,
             "address_forbidden",
             "the address that the service registered must not be connected to",
@@ -206,7 +206,7 @@ mod tests {
             (GatewayError::NoRoute, 404, "no_route"),
             (GatewayError::NoEndpoint, 503, "no_endpoint"),
             (GatewayError::Upstream(Failure::Resolve), 502, "resolve_failed"),
-            (GatewayError::Upstream(Failure::Forbidden("10.1.2.3")), 502, "address_forbidden"),
+            (GatewayError::Upstream(Failure::Forbidden), 502, "address_forbidden"),
             (GatewayError::Upstream(Failure::Connect), 502, "connect_failed"),
             (GatewayError::Upstream(Failure::ConnectTimeout), 504, "connect_timeout"),
             (GatewayError::Upstream(Failure::Closed), 502, "upstream_closed"),
@@ -220,7 +220,6 @@ mod tests {
             let told = error.answer();
             assert_eq!((told.status.as_u16(), told.reason), (status, reason));
             assert!(GatewayError::REASONS.contains(&reason), "{reason}");
-            assert!(!told.detail.contains("10.1.2.3"), "an internal address is told");
         }
         assert_eq!(rows.len(), GatewayError::REASONS.len());
     }

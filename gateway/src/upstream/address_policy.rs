@@ -3,7 +3,9 @@
 //! Literal addresses are judged when the table is compiled, names when they are resolved, each time by who connects.
 //! What an operator wrote in the configuration is exempt.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
+
+use vertice_registry_api::address::{embedded, refused};
 
 /// The rules of one gateway process.
 #[derive(Clone, Debug, Default)]
@@ -20,66 +22,29 @@ impl AddressPolicy {
         Self { loopback_allowed: listeners.iter().any(|l| l.ip().is_loopback()), own: listeners }
     }
 
-    /// Why `address` must not be connected to, if so.
-    pub fn refuses(&self, address: SocketAddr) -> Option<&'static str> {
-        let ip = address.ip().to_canonical();
+    /// What speaks against connecting to `address`, if anything does.
+    pub fn refuses(&self, address: SocketAddr) -> Option<String> {
         if address.port() == 0 {
-            return Some("port 0 is no port");
+            return Some("port 0 is no port".into());
         }
-        if let Some(reason) = never(ip) {
-            return Some(reason);
-        }
-        if ip.is_loopback() && !self.loopback_allowed {
-            return Some("it is a loopback address and the gateway does not listen on loopback");
+        // Both the form as written and what it stands for must be allowed.
+        let real = embedded(address.ip());
+        for ip in [address.ip(), real] {
+            if let Some(what) = refused(ip) {
+                return Some(format!("{ip} is {what}"));
+            }
+            if ip.is_loopback() && !self.loopback_allowed {
+                return Some(format!(
+                    "{ip} is a loopback address and the gateway does not listen on loopback"
+                ));
+            }
         }
         let is_own = |own: &SocketAddr| {
-            let same_host = own.ip() == ip || (own.ip().is_unspecified() && ip.is_loopback());
+            let same_host = own.ip() == real || (own.ip().is_unspecified() && real.is_loopback());
             own.port() == address.port() && same_host
         };
-        self.own.iter().any(is_own).then_some("it is the gateway itself")
+        self.own.iter().any(is_own).then(|| "it is the gateway itself".into())
     }
-}
-
-fn never(ip: IpAddr) -> Option<&'static str> {
-    match ip {
-        IpAddr::V4(ip) => never_v4(ip),
-        IpAddr::V6(ip) => never_v6(ip),
-    }
-}
-
-fn never_v4(ip: Ipv4Addr) -> Option<&'static str> {
-    if ip.octets().starts_with(&[0]) {
-        return Some("it is an unspecified address");
-    }
-    if ip.is_link_local() {
-        return Some("it is a link-local address, where cloud metadata services live");
-    }
-    (ip.is_multicast() || ip.is_broadcast()).then_some("it is a multicast or broadcast address")
-}
-
-fn never_v6(ip: Ipv6Addr) -> Option<&'static str> {
-    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-    if ip.is_unspecified() {
-        return Some("it is an unspecified address");
-    }
-    if ip.is_unicast_link_local() || ip == METADATA {
-        return Some("it is a link-local or metadata address");
-    }
-    if ip.is_multicast() {
-        return Some("it is a multicast address");
-    }
-    // The deprecated ::a.b.c.d form, 6to4 (2002::/16) and NAT64 (64:ff9b::/96) carry an IPv4 address that other stacks reach.
-    match ip.segments() {
-        [0, 0, 0, 0, 0, 0, a, b] if a != 0 => embedded(a, b),
-        [0x64, 0xff9b, 0, 0, 0, 0, a, b] | [0x2002, a, b, ..] => embedded(a, b),
-        _ => None,
-    }
-}
-
-fn embedded(high: u16, low: u16) -> Option<&'static str> {
-    let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-    let inner = Ipv4Addr::new(a, b, c, d);
-    never_v4(inner).or_else(|| inner.is_loopback().then_some("it carries a loopback address"))
 }
 
 #[cfg(test)]

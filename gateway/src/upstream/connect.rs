@@ -45,8 +45,8 @@ async fn open(
     exempt: bool,
     policy: &AddressPolicy,
 ) -> Result<UpstreamConnection, Failure> {
-    if let (false, Some(reason)) = (exempt, policy.refuses(address)) {
-        return Err(Failure::Forbidden(reason));
+    if !exempt && policy.refuses(address).is_some() {
+        return Err(Failure::Forbidden);
     }
     let stream = TcpStream::connect(address).await.map_err(|_| Failure::Connect)?;
     if is_self_connected(&stream) {

@@ -19,7 +19,7 @@ pub enum Failure {
     /// The name of the endpoint did not resolve. The endpoint's.
     Resolve,
     /// The address must not be connected to. The registrant's.
-    Forbidden(&'static str),
+    Forbidden,
     /// No connection. The endpoint's.
     Connect,
     /// No connection in time. The endpoint's.
@@ -42,7 +42,7 @@ impl Failure {
     /// Whether the endpoint is to be avoided for a moment.
     pub fn blames_endpoint(self) -> bool {
         match self {
-            Self::Resolve | Self::Forbidden(_) | Self::Connect | Self::ConnectTimeout => true,
+            Self::Resolve | Self::Forbidden | Self::Connect | Self::ConnectTimeout => true,
             // An endpoint that answers others may well be slow or broken for one request.
             Self::Closed
             | Self::FirstByteTimeout
