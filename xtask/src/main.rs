@@ -12,6 +12,7 @@ mod libtest;
 mod deny;
 mod test;
 mod demo;
+mod bench;
 
 use std::process::ExitCode;
 
@@ -34,13 +35,16 @@ enum Command {
     Test(test::TestOptions),
     /// Builds the three programs and starts a registry, three services with sidecars and the gateway
     Demo(demo::DemoOptions),
-    // `bench` (side-by-side measurements) and `dist` (the profile that ships) get their line and their module here.
+    /// Builds the programs as they ship and measures them, side by side with peers
+    Bench(bench::BenchOptions),
+    // `dist` (the profile that ships) gets its line and its module here.
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Test(options) => Ok(test::run(&options)),
         Command::Demo(options) => demo::run(&options),
+        Command::Bench(options) => bench::run(&options),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("xtask: {error}");

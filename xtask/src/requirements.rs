@@ -5,9 +5,9 @@ use std::process::{Command, Stdio};
 
 /// A Debian package, and the command that shows whether what it brings is there already.
 pub(crate) struct DebianPackage {
-    name: &'static str,
-    command: &'static str,
-    reason: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) command: &'static str,
+    pub(crate) reason: &'static str,
 }
 
 /// What `cargo xtask test` needs. Keep it short: each entry is a hurdle for somebody.

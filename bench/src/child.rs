@@ -1,0 +1,109 @@
+//! A program as a child process in a process group of its own: started, read, asked to stop, and never left behind.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::process::Command;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// A program that says nothing of itself for this long does not start.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Lines that are kept of one program: its start, and what it complains about first.
+const LINES_KEPT: usize = 1000;
+
+/// A running program. Dropping it kills it and all that it has started.
+#[derive(Debug)]
+pub(crate) struct Child {
+    name: String,
+    process: tokio::process::Child,
+    lines: watch::Receiver<Vec<String>>,
+}
+
+impl Child {
+    /// Starts `program` in an environment of only `environment`.
+    pub(crate) fn start(
+        program: &Path,
+        arguments: &[impl AsRef<OsStr>],
+        environment: &[(&str, &str)],
+    ) -> Result<Self, String> {
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(environment.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.process_group(0).kill_on_drop(true);
+        let mut process = command.spawn().map_err(|error| format!("{name} cannot be started: {error}"))?;
+        let (sender, lines) = watch::channel(Vec::new());
+        if let Some(stderr) = process.stderr.take() {
+            tokio::task::spawn_local(gather(stderr, sender));
+        }
+        Ok(Self { name, process, lines })
+    }
+
+    /// Its process id, while it has not been waited for.
+    pub(crate) fn id(&self) -> Result<u32, String> {
+        self.process.id().ok_or_else(|| format!("{} has ended", self.name))
+    }
+
+    /// The first line, written already or still to come, of which `pick` makes something.
+    pub(crate) async fn line<T>(
+        &mut self,
+        what: &str,
+        pick: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, String> {
+        let found = self.lines.wait_for(|lines| lines.iter().any(|line| pick(line).is_some()));
+        let found = match timeout(PATIENCE, found).await {
+            Ok(Ok(lines)) => lines.iter().find_map(|line| pick(line)),
+            Ok(Err(_)) | Err(_) => None,
+        };
+        found.ok_or_else(|| format!("{} does not say {what}; it wrote:\n{}", self.name, self.text()))
+    }
+
+    /// What it has written to standard error so far.
+    pub(crate) fn text(&self) -> String {
+        self.lines.borrow().join("\n")
+    }
+
+    /// SIGTERM, and waits until it has ended; what it wrote.
+    pub(crate) async fn stop(mut self, limit: Duration) -> Result<String, String> {
+        if let Some(pid) = self.pid() {
+            kill_process(pid, Signal::TERM).map_err(|error| format!("{}: {error}", self.name))?;
+        }
+        match timeout(limit, self.process.wait()).await {
+            Ok(Ok(status)) if status.success() => Ok(self.text()),
+            Ok(Ok(status)) => Err(format!("{} ended with {status}:\n{}", self.name, self.text())),
+            Ok(Err(error)) => Err(format!("{} was lost: {error}", self.name)),
+            Err(_) => Err(format!("{} does not end within {limit:?} of SIGTERM", self.name)),
+        }
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        // None after it was waited for: then the number may be a stranger's.
+        self.process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid() {
+            // The group: nginx has workers. It is gone only when all are, and then there is nothing to do.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+}
+
+async fn gather(from: impl AsyncRead + Unpin, to: watch::Sender<Vec<String>>) {
+    let mut lines = BufReader::new(from).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        to.send_modify(|kept| {
+            if kept.len() < LINES_KEPT {
+                kept.push(String::from_utf8_lossy(&line).into_owned());
+            }
+        });
+    }
+}

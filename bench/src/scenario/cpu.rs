@@ -1,0 +1,270 @@
+//! CPU time per proxied request, ours against nginx's, in rounds that take turns.
+//!
+//! HTTP/1.1 with keep-alive on both sides, a JSON answer of about 110 bytes, the same upstream, no access log, the same
+//! forwarded headers. CPU time is user and system time of the proxy's processes, divided by the requests that were
+//! answered meanwhile: unlike requests per second it hardly depends on what else the machine does.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::child::Child;
+use crate::cli::Options;
+use crate::connection::Connection;
+use crate::load::Load;
+use crate::machine::load_average;
+use crate::nginx::{self, RequestId};
+use crate::programs::{Programs, registration, until};
+use crate::report::{Figure, Outcome, Table};
+use crate::stats::Sorted;
+use crate::usage::{CpuTime, Memory};
+
+/// One of the original system's services.
+const SERVICE: &str = "osint_service";
+
+/// 110 bytes.
+const BODY: &str = r#"{"service":"osint_service","status":"ok","items":[{"id":17,"name":"alpha"},{"id":18,"name":"beta"}],"total":2}"#;
+
+/// Connections are opened and caches filled before anything is counted.
+const WARM_UP: Duration = Duration::from_millis(500);
+
+/// Ours may cost this many times nginx's.
+const GOAL: f64 = 1.25;
+
+/// A proxy that is measured.
+struct Proxy<'a> {
+    name: &'static str,
+    child: &'a Child,
+    address: SocketAddr,
+}
+
+/// One round of one proxy.
+#[derive(Clone, Debug, Serialize)]
+struct Round {
+    proxy: &'static str,
+    number: u32,
+    requests: u64,
+    seconds: f64,
+    user_us: f64,
+    system_us: f64,
+    load_average: String,
+    /// Why it does not count.
+    invalid: Option<String>,
+}
+
+impl Round {
+    fn cpu_us(&self) -> f64 {
+        self.user_us + self.system_us
+    }
+
+    fn requests_per_second(&self) -> f64 {
+        float(self.requests) / self.seconds
+    }
+}
+
+/// Measures.
+pub(crate) async fn run(programs: &Programs, options: &Options) -> Result<Outcome, String> {
+    let version = nginx::version()?;
+    let upstream = nginx::constant(BODY).await?;
+    let gateway = programs.start_gateway(None, None).await?;
+    let registry = gateway.registry.ok_or("the gateway has no registry")?;
+    let put = registration(SERVICE, "only", &format!("http://{}", upstream.address));
+    let status = Connection::open(registry).await?.ask(&put).await?.status;
+    if status != 201 {
+        return Err(format!("the registration was answered {status}"));
+    }
+    let plain = nginx::proxy(SERVICE, upstream.address, RequestId::Without).await?;
+    let with_id = nginx::proxy(SERVICE, upstream.address, RequestId::With).await?;
+    let proxies = [
+        Proxy { name: "vertice-gateway", child: &gateway.child, address: gateway.address },
+        Proxy { name: "nginx", child: &plain.child, address: plain.address },
+        Proxy { name: "nginx with request id", child: &with_id.child, address: with_id.address },
+    ];
+    let target = format!("/v2/{SERVICE}/api/items?limit=2");
+    for proxy in &proxies {
+        let routes = until("the proxy answers as the service does", async || {
+            let mut connection = Connection::open(proxy.address).await?;
+            let answer = connection.get(&target).await?;
+            Ok(answer.status == 200 && answer.body == BODY.as_bytes())
+        });
+        routes.await.map_err(|error| format!("{}: {error}", proxy.name))?;
+    }
+    let mut rounds = Vec::new();
+    for number in 1..=options.rounds {
+        for proxy in &proxies {
+            let measured = measure(proxy, number, &target, options).await?;
+            println!("{}", progress(&measured, options.rounds));
+            rounds.push(measured);
+        }
+    }
+    let memory: Vec<(&str, Memory)> = proxies
+        .iter()
+        .map(|proxy| Ok((proxy.name, Memory::of_tree(proxy.child.id()?)?)))
+        .collect::<Result<_, String>>()?;
+    Ok(outcome(&rounds, &memory, &version, options))
+}
+
+async fn measure(proxy: &Proxy<'_>, number: u32, target: &str, options: &Options) -> Result<Round, String> {
+    let pid = proxy.child.id()?;
+    let request = format!(
+        "GET {target} HTTP/1.1\r\nhost: api.example.com\r\nuser-agent: vertice-bench\r\naccept: */*\r\n\r\n"
+    );
+    let load_average = load_average();
+    let load = Load::start(proxy.address, request.as_bytes(), BODY.as_bytes(), options.connections);
+    sleep(WARM_UP).await;
+    let (started, done, cpu) = (Instant::now(), load.done(), CpuTime::of_tree(pid)?);
+    sleep(Duration::from_secs(options.seconds.into())).await;
+    let (elapsed, done, cpu) = (started.elapsed(), load.done() - done, CpuTime::of_tree(pid)?.since(cpu));
+    let mut invalid = load.stop().err();
+    if done == 0 {
+        invalid.get_or_insert("nothing was answered".into());
+    }
+    let per_request_us = |seconds: f64| seconds * 1e6 / float(done.max(1));
+    Ok(Round {
+        proxy: proxy.name,
+        number,
+        requests: done,
+        seconds: elapsed.as_secs_f64(),
+        user_us: per_request_us(cpu.user_s),
+        system_us: per_request_us(cpu.system_s),
+        load_average,
+        invalid,
+    })
+}
+
+fn progress(round: &Round, of: u32) -> String {
+    let Round { proxy, number, user_us, system_us, requests, load_average, invalid, .. } = round;
+    let verdict = invalid.as_ref().map_or(String::new(), |why| format!(" INVALID: {why}"));
+    format!(
+        "round {number}/{of}  {proxy:22} {:6.2} us/request ({user_us:.2} user + {system_us:.2} system) {:6.0} requests/s \
+         ({requests} requests, load average {load_average}){verdict}",
+        round.cpu_us(),
+        round.requests_per_second()
+    )
+}
+
+fn outcome(rounds: &[Round], memory: &[(&'static str, Memory)], version: &str, options: &Options) -> Outcome {
+    let mut figures = Vec::new();
+    let mut rows = Vec::new();
+    for (name, memory) in memory {
+        let mine: Vec<&Round> = rounds.iter().filter(|r| r.proxy == *name && r.invalid.is_none()).collect();
+        let of = |what: fn(&Round) -> f64| Sorted::of(mine.iter().map(|round| what(round)));
+        let (Some(cpu), Some(user), Some(system), Some(rate)) =
+            (of(Round::cpu_us), of(|r| r.user_us), of(|r| r.system_us), of(Round::requests_per_second))
+        else {
+            continue;
+        };
+        rows.push(vec![
+            (*name).to_owned(),
+            format!("{:.2}", cpu.median()),
+            format!("{:.2} to {:.2}", cpu.min(), cpu.max()),
+            format!("{:.2} + {:.2}", user.median(), system.median()),
+            format!("{:.0} ({:.0} to {:.0})", rate.median(), rate.min(), rate.max()),
+            mine.iter().map(|round| format!("{:.2}", round.cpu_us())).collect::<Vec<_>>().join(" "),
+            format!("{} / {}", memory.rss_kib, memory.pss_kib),
+        ]);
+    }
+    for peer in ["nginx", "nginx with request id"] {
+        figures.extend(ratio(rounds, peer));
+    }
+    let invalid = rounds.iter().filter(|round| round.invalid.is_some()).count();
+    let mut notes = vec![
+        format!(
+            "{} interleaved rounds of {} s per proxy, {} connections, {} bytes; {version}, 2 workers each; load generator, \
+             upstream and proxies share the machine.",
+            options.rounds,
+            options.seconds,
+            options.connections,
+            BODY.len()
+        ),
+        "`nginx with request id` also makes, forwards and echoes `X-Request-ID`, which the gateway does in every row."
+            .to_owned(),
+        "Ratios are of CPU time per request; a round counts only when every answer was 200 with all of its bytes."
+            .to_owned(),
+        format!("Load average at the end: {}.", load_average()),
+    ];
+    if invalid > 0 {
+        notes.push(format!("{invalid} rounds do not count; `data` in the JSON says why."));
+    }
+    Outcome {
+        title: "CPU time per proxied request".into(),
+        troubled: invalid > 0 || figures.is_empty(),
+        figures,
+        table: Table {
+            columns: vec![
+                "proxy",
+                "CPU us/request, median",
+                "range",
+                "user + system",
+                "requests/s",
+                "rounds",
+                "RSS / PSS KiB",
+            ],
+            rows,
+        },
+        notes,
+        data: json!({ "rounds": rounds }),
+    }
+}
+
+/// Ours over `peer`'s: of the medians, and round by round.
+fn ratio(rounds: &[Round], peer: &str) -> Option<Figure> {
+    let valid = |name: &str| -> Vec<&Round> {
+        rounds.iter().filter(|round| round.proxy == name && round.invalid.is_none()).collect()
+    };
+    let (ours, theirs) = (valid("vertice-gateway"), valid(peer));
+    let medians = |side: &[&Round]| Some(Sorted::of(side.iter().map(|round| round.cpu_us()))?.median());
+    let ratio = medians(&ours)? / medians(&theirs)?;
+    let pairs = ours.iter().filter_map(|our| {
+        let their = theirs.iter().find(|their| their.number == our.number)?;
+        Some(our.cpu_us() / their.cpu_us())
+    });
+    let pairs = Sorted::of(pairs)?;
+    let what = format!("CPU per request, vertice-gateway / {peer}");
+    let value = format!("{ratio:.2} (rounds {:.2} to {:.2})", pairs.min(), pairs.max());
+    Some(if peer == "nginx" {
+        Figure::with_goal(what, value, &format!("<= {GOAL}"), ratio <= GOAL)
+    } else {
+        Figure::plain(what, value)
+    })
+}
+
+/// Counts of requests are far below 2^32.
+fn float(count: u64) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(proxy: &'static str, number: u32, cpu_us: f64, invalid: bool) -> Round {
+        Round {
+            proxy,
+            number,
+            requests: 1,
+            seconds: 1.0,
+            user_us: cpu_us,
+            system_us: 0.0,
+            load_average: String::new(),
+            invalid: invalid.then(|| "x".into()),
+        }
+    }
+
+    #[test]
+    fn rounds_that_do_not_count_change_no_ratio() {
+        let rounds = [
+            round("vertice-gateway", 1, 12.0, false),
+            round("nginx", 1, 10.0, false),
+            round("vertice-gateway", 2, 99.0, true),
+            round("nginx", 2, 10.0, false),
+        ];
+        let figure = ratio(&rounds, "nginx").unwrap();
+        assert_eq!(figure.value, "1.20 (rounds 1.20 to 1.20)");
+        assert!(figure.goal.is_some_and(|goal| goal.reached));
+        assert!(ratio(&rounds, "nobody").is_none());
+    }
+}

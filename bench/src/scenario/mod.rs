@@ -1,0 +1,6 @@
+//! One file per thing that is measured.
+
+pub(crate) mod cpu;
+pub(crate) mod propagation;
+pub(crate) mod swap;
+pub(crate) mod sidecar_rss;
