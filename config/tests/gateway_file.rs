@@ -273,6 +273,30 @@ fn timeouts_limits_and_access_log() {
 }
 
 #[test]
+fn health() {
+    judge(
+        &[
+            ("[health]\nactive = \"yes\"", "2:10: `health.active` is text", "true or false"),
+            ("[health]\ninterval = \"0s\"", "2:12: `health.interval` is '0s'", "1ms to 24h"),
+            ("[health]\nunhealthy_after = 0", "2:19: `health.unhealthy_after` is 0", "1 to 100"),
+            ("[health]\npanic_percent = 101", "2:17: `health.panic_percent` is 101", "0 to 100"),
+            (
+                "[health]\ninterval = \"500ms\"",
+                "2:12: `health.timeout` (1s) is longer than `interval` (500ms)",
+                "at most `interval`",
+            ),
+        ],
+        with_listener,
+    );
+    let said =
+        "[health]\ninterval = \"500ms\"\ntimeout = \"200ms\"\neject_after_errors = 0\nslow_start = \"10s\"";
+    let health = accepted(&with_listener(said)).health;
+    assert_eq!((health.interval.as_millis(), health.timeout.as_millis()), (500, 200));
+    assert_eq!((health.eject_after_errors, health.slow_start.map(|s| s.as_secs())), (0, Some(10)));
+    assert_eq!((health.unhealthy_after, health.active), (2, true), "what is not said keeps its default");
+}
+
+#[test]
 fn services() {
     judge(
         &[
@@ -508,7 +532,8 @@ header_bytes = \"1 KiB\"
         [
             "g.toml:1:11: `workers` is 'four'; give a whole number from 1 to 1024",
             "g.toml:2:1: `stat_dir` is not a key; did you mean `state_dir`? known keys here: workers, state_dir, \
-             trusted_proxies, reason_header, listener, admin, registry, access_log, timeouts, limits, service, route",
+             trusted_proxies, reason_header, listener, admin, registry, access_log, timeouts, limits, health, \
+             service, route",
             "g.toml:3:10: not TOML: key with no value; write key = value",
             "g.toml:4:20: `trusted_proxies` is 'nobody'; give a network or an address: \"10.0.0.0/8\", \
              \"192.168.1.7\", \"fd00::/8\"",

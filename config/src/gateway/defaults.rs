@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{LimitsConfig, TimeoutsConfig};
+use super::{HealthConfig, LimitsConfig, TimeoutsConfig};
 
 /// Loopback: nothing is reachable from outside before somebody asks for it.
 pub(crate) const LISTEN: SocketAddr = loopback(8000);
@@ -47,6 +47,27 @@ pub(crate) const LIMITS: LimitsConfig = LimitsConfig {
     keep_alive: Duration::from_secs(75),
     // What Kubernetes grants between SIGTERM and SIGKILL by default.
     drain_timeout: Duration::from_secs(30),
+};
+
+/// Health of endpoints where nothing else is said.
+pub(crate) const HEALTH: HealthConfig = HealthConfig {
+    active: true,
+    // What dies right after a check is found after 3 s + 1 s (the check that fails) + 1 s (the one that confirms).
+    interval: Duration::from_secs(3),
+    timeout: Duration::from_secs(1),
+    // One failure may be a lost packet.
+    unhealthy_after: 2,
+    healthy_after: 1,
+    // Their requests went elsewhere, so there is no hurry; but three in a row are no accident.
+    eject_after_connect_failures: 3,
+    // Clients saw these. As Envoy has it; fewer would let one bad request, repeated, take endpoints out.
+    eject_after_errors: 5,
+    // More than half failing is rarely the endpoints' own fault.
+    max_ejected_percent: 50,
+    // Twice its load is what a well planned endpoint just carries.
+    panic_percent: 50,
+    // Requests in flight already keep the load of a cold endpoint low.
+    slow_start: None,
 };
 
 const fn loopback(port: u16) -> SocketAddr {

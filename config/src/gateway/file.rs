@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use super::listeners::AdminSpec;
 use super::registry::RegistrySpec;
 use super::{
-    AccessLogConfig, LimitsConfig, ListenerConfig, RouteConfig, ServiceConfig, TimeoutsConfig, access_log,
-    defaults, limits, listeners, registry, routes, services, timeouts,
+    AccessLogConfig, HealthConfig, LimitsConfig, ListenerConfig, RouteConfig, ServiceConfig, TimeoutsConfig,
+    access_log, defaults, health, limits, listeners, registry, routes, services, timeouts,
 };
 use crate::keys::{Key, names};
 use crate::reader::{Reading, Said, Section};
@@ -19,8 +19,8 @@ use crate::values;
 pub(super) const WORKERS: RangeInclusive<usize> = 1..=1024;
 
 /// The sections that stand below the top-level keys.
-const SECTIONS: [&str; 8] =
-    ["listener", "admin", "registry", "access_log", "timeouts", "limits", "service", "route"];
+const SECTIONS: [&str; 9] =
+    ["listener", "admin", "registry", "access_log", "timeouts", "limits", "health", "service", "route"];
 
 pub(super) const KEYS: &[Key] = &[
     Key {
@@ -74,6 +74,7 @@ pub(super) struct FileSpec {
     pub(super) reason_header: bool,
     pub(super) timeouts: TimeoutsConfig,
     pub(super) limits: LimitsConfig,
+    pub(super) health: HealthConfig,
     pub(super) services: Vec<ServiceConfig>,
     pub(super) routes: Vec<RouteConfig>,
 }
@@ -91,6 +92,7 @@ impl Default for FileSpec {
             reason_header: true,
             timeouts: defaults::TIMEOUTS,
             limits: defaults::LIMITS,
+            health: defaults::HEALTH,
             services: Vec::new(),
             routes: Vec::new(),
         }
@@ -128,6 +130,7 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, wanted: Wa
     let general = root.section(reading, "timeouts", &names(timeouts::KEYS));
     let timeouts = timeouts::read(general.as_ref(), reading, defaults::TIMEOUTS);
     let limits = root.section(reading, "limits", &names(limits::KEYS));
+    let health = root.section(reading, "health", &names(health::KEYS));
     FileSpec {
         listeners,
         admin,
@@ -140,6 +143,7 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, wanted: Wa
         reason_header: reason_header.is_none_or(|said| said.value),
         timeouts,
         limits: limits::read(limits.as_ref(), reading),
+        health: health::read(health.as_ref(), reading),
         services: services::read(reading, root),
         routes: routes::read(reading, root, timeouts),
     }

@@ -20,6 +20,7 @@ mod registry;
 mod access_log;
 mod timeouts;
 mod limits;
+mod health;
 mod services;
 mod routes;
 mod host;
@@ -57,6 +58,8 @@ pub struct GatewayConfig {
     pub timeouts: TimeoutsConfig,
     /// Limits on what a client may send and how long it may take.
     pub limits: LimitsConfig,
+    /// How the gateway finds out which endpoints answer.
+    pub health: HealthConfig,
     /// Services that the configuration says something about.
     pub services: Vec<ServiceConfig>,
     /// Configured routes, in the order of the file. `/v2/{service}/` needs none.
@@ -135,6 +138,31 @@ pub struct LimitsConfig {
     pub keep_alive: Duration,
     /// After SIGTERM, for what is in flight.
     pub drain_timeout: Duration,
+}
+
+/// How the gateway finds out which endpoints answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthConfig {
+    /// Whether endpoints are asked, beside watching what comes of requests.
+    pub active: bool,
+    /// Between two checks of an endpoint.
+    pub interval: Duration,
+    /// For one check; at most `interval`.
+    pub timeout: Duration,
+    /// Failed checks in a row that take an endpoint out; at least one.
+    pub unhealthy_after: u32,
+    /// Passed checks in a row that take it back; at least one.
+    pub healthy_after: u32,
+    /// Requests in a row that could not connect, after which it is left out; 0: never.
+    pub eject_after_connect_failures: u32,
+    /// Requests in a row that it failed, after which it is left out; 0: never.
+    pub eject_after_errors: u32,
+    /// Share of a service's endpoints that failed requests can have left out at once.
+    pub max_ejected_percent: u32,
+    /// With a smaller share good, the others that can be connected to are used, too.
+    pub panic_percent: u32,
+    /// Time in which a new or returned endpoint grows to its full share; `None`: at once.
+    pub slow_start: Option<Duration>,
 }
 
 /// What the configuration says about one service.

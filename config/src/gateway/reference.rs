@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{access_log, environment, file, limits, listeners, registry, routes, services, timeouts};
+use super::{access_log, environment, file, health, limits, listeners, registry, routes, services, timeouts};
 use crate::keys::{Key, SectionKeys};
 
 /// Every section of the file, in the order of the page.
@@ -30,6 +30,13 @@ pub const SECTIONS: &[SectionKeys] = &[
         header: "[limits]",
         what: "What a client may send and how long it may take.",
         keys: limits::KEYS,
+    },
+    SectionKeys {
+        header: "[health]",
+        what: "How the gateway finds out by itself which endpoints answer: by asking them, and by what comes of requests. \
+               When all endpoints of a service are bad, they are still tried. gRPC health checks do not exist yet: they \
+               need HTTP/2 to services.",
+        keys: health::KEYS,
     },
     SectionKeys {
         header: "[[service]]",

@@ -133,6 +133,7 @@ fn merge(
         reason_header: file.reason_header,
         timeouts: file.timeouts,
         limits: file.limits,
+        health: file.health,
         services: file.services,
         routes: file.routes,
         warnings: Vec::new(),
