@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
-/// Between two looks into a log or at an answer that is waited for.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
+use super::wait::{Missing, until};
 
 /// A running child. Dropping it kills it.
 #[derive(Debug)]
@@ -59,21 +58,16 @@ impl Child {
         marker: &str,
         limit: Duration,
     ) -> Result<SocketAddr, String> {
-        let deadline = Instant::now() + limit;
-        loop {
+        until(limit, async || {
             // Asked before the log is read: what an ended program wrote is then all there.
             let ended = self.ended();
-            if let Some(address) = address_in(self.written().as_str(), marker) {
-                return Ok(address);
+            match (address_in(&self.written(), marker), ended) {
+                (Some(address), _) => Ok(address),
+                (None, Some(ended)) => Err(Missing::ForEver(ended)),
+                (None, None) => Err(Missing::Yet(format!("{} does not say where it listens", self.name))),
             }
-            if let Some(ended) = ended {
-                return Err(ended);
-            }
-            if Instant::now() >= deadline {
-                return Err(format!("{} did not say within {limit:?} where it listens", self.name));
-            }
-            sleep(LOOK_AGAIN).await;
-        }
+        })
+        .await
     }
 
     /// If it has ended: how, with its last words.

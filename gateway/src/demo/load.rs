@@ -29,7 +29,7 @@ pub(super) struct Load {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     /// Answers with status 200, by the instance that gave them.
-    pub(super) answers: BTreeMap<String, usize>,
+    answers: BTreeMap<String, usize>,
     /// Everything else.
     failed: usize,
     first_failures: Vec<String>,
@@ -92,14 +92,27 @@ impl Tally {
         self.answers.get(instance).copied().unwrap_or_default()
     }
 
+    /// Answers of all instances.
+    pub(super) fn answered(&self) -> usize {
+        self.answers.values().sum()
+    }
+
     /// `N of N answered`, or the failures; nothing asked at all is a failure as well.
     pub(super) fn verdict(&self) -> Result<String, String> {
-        let answered: usize = self.answers.values().sum();
-        let count = format!("{answered} of {} requests answered", answered + self.failed);
-        if self.failed > 0 {
-            return Err(format!("{count}; the first failures: {}", self.first_failures.join("; ")));
+        self.none_failed()?;
+        if self.answered() == 0 { Err("no request came to its end".into()) } else { Ok(self.count_text()) }
+    }
+
+    /// The failures, if there are any.
+    pub(super) fn none_failed(&self) -> Result<(), String> {
+        if self.failed == 0 {
+            return Ok(());
         }
-        if answered == 0 { Err("no request came to its end".into()) } else { Ok(count) }
+        Err(format!("{}; the first failures: {}", self.count_text(), self.first_failures.join("; ")))
+    }
+
+    fn count_text(&self) -> String {
+        format!("{} of {} requests answered", self.answered(), self.answered() + self.failed)
     }
 }
 

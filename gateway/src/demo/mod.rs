@@ -4,6 +4,7 @@
 //! threads of this process.
 
 mod places;
+mod wait;
 mod child;
 mod service;
 mod parts;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
 
-use super::child::{Child, LOOK_AGAIN};
+use super::child::Child;
 use super::client::get;
 use super::places::{Places, Programs, loopback};
 use super::report::Report;
 use super::service::Service;
+use super::wait::{Missing, until};
 
 /// The service with two instances.
 pub(super) const PAIR: &str = "osint_service";
@@ -27,6 +27,9 @@ const CAST: [(&str, &str); 4] = [
 
 /// For a part to come up, on a machine that compiles something else at the same time.
 pub(super) const START_TIME: Duration = Duration::from_secs(15);
+
+/// For a step that waits for that: a little longer, so that the wait can say what is missing.
+const START_STEP: Duration = Duration::from_secs(17);
 
 /// A sidecar's goodbye takes 5 s if the registry does not answer.
 const SIDECAR_STOP: Duration = Duration::from_secs(7);
@@ -93,10 +96,10 @@ impl Parts {
 
     /// Starts all in the order in which they need each other, with a line each.
     pub(super) async fn start_all(&mut self, report: &mut Report) -> Result<(), String> {
-        report.step("registry", START_TIME, self.start_registry()).await?;
-        report.step("services", START_TIME, self.start_services()).await?;
-        report.step("sidecars", START_TIME, self.start_sidecars()).await?;
-        report.step("gateway", START_TIME, self.start_gateway()).await
+        report.step("registry", START_STEP, self.start_registry()).await?;
+        report.step("services", START_STEP, self.start_services()).await?;
+        report.step("sidecars", START_STEP, self.start_sidecars()).await?;
+        report.step("gateway", START_STEP, self.start_gateway()).await
     }
 
     /// Starts the registry, which knows nothing then.
@@ -135,22 +138,25 @@ impl Parts {
         for instance in &mut self.instances {
             instance.accompany(&self.programs.sidecar, &self.logs, self.places.registry)?;
         }
-        self.registered(START_TIME).await
+        self.registered().await
     }
 
     /// Waits until the registry names every instance.
-    pub(super) async fn registered(&self, limit: Duration) -> Result<String, String> {
+    pub(super) async fn registered(&mut self) -> Result<String, String> {
         let registry = self.places.registry;
-        until(limit, async || {
+        until(START_TIME, async || {
+            if let Some(ended) = self.ended_by_themselves().pop() {
+                return Err(Missing::ForEver(ended));
+            }
             for service in services() {
                 let wanted = CAST.iter().filter(|(of, _)| *of == service).count();
                 let reply = get(registry, &format!("/services/{service}")).await?;
                 let count = reply.json().get("instances").and_then(Value::as_array).map_or(0, Vec::len);
                 if reply.status != 200 || count != wanted {
-                    return Err(format!(
-                        "the registry names {count} of {wanted} of {service} ({})",
-                        reply.status
-                    ));
+                    let status = reply.status;
+                    return Err(Missing::Yet(format!(
+                        "the registry names {count} of {wanted} of {service} ({status})"
+                    )));
                 }
             }
             Ok(format!("all {} instances are in the registry", CAST.len()))
@@ -170,12 +176,17 @@ impl Parts {
         let admin = child.logged_address("admin listening ", START_TIME).await?;
         let gateway = child.logged_address("listening listener=", START_TIME).await?;
         (self.places.admin, self.places.gateway) = (admin, gateway);
-        self.gateway = Some(child);
-        until(START_TIME, async || match get(admin, "/ready").await? {
-            reply if reply.status == 200 => Ok(()),
-            reply => Err(reply.in_short()),
+        until(START_TIME, async || {
+            if let Some(ended) = child.ended() {
+                return Err(Missing::ForEver(ended));
+            }
+            match get(admin, "/ready").await? {
+                reply if reply.status == 200 => Ok(()),
+                reply => Err(Missing::Yet(reply.in_short())),
+            }
         })
         .await?;
+        self.gateway = Some(child);
         Ok(format!("ready, listens on {gateway}, admin pages on {admin}"))
     }
 
@@ -318,19 +329,4 @@ async fn stop(child: Option<Child>, limit: Duration, how: &str) -> Result<String
 pub(super) fn services() -> impl Iterator<Item = &'static str> {
     // An instance of the pair after the first adds no name.
     CAST.into_iter().map(|(service, _)| service).skip(1)
-}
-
-/// Looks again and again until `look` succeeds, at most for `limit`; then the error is the last look's.
-pub(super) async fn until<T>(
-    limit: Duration,
-    look: impl AsyncFn() -> Result<T, String>,
-) -> Result<T, String> {
-    let deadline = Instant::now() + limit;
-    loop {
-        match look().await {
-            Ok(seen) => return Ok(seen),
-            Err(why) if Instant::now() >= deadline => return Err(format!("after {limit:?}: {why}")),
-            Err(_) => sleep(LOOK_AGAIN).await,
-        }
-    }
 }

@@ -9,7 +9,7 @@ use vertice_process::signals::Signals;
 
 use super::client::get;
 use super::command::Command;
-use super::parts::{Parts, START_TIME};
+use super::parts::Parts;
 use super::places::free_port;
 use super::report::{Report, say};
 use super::screen;
@@ -135,7 +135,7 @@ async fn obey(command: Command, parts: &mut Parts) -> Result<String, String> {
             say(&format!("registry: {done}, empty; the sidecars come back by themselves ..."));
             let running =
                 parts.instances.iter().all(|instance| instance.state().contains("with its sidecar"));
-            if running { parts.registered(START_TIME).await } else { Ok("look at: status".into()) }
+            if running { parts.registered().await } else { Ok("look at: status".into()) }
         }
         Command::Status => {
             let page = get(parts.places.admin, "/services").await;

@@ -8,23 +8,29 @@ use tokio::time::{Instant, sleep, timeout};
 use vertice_process::signals::Signals;
 
 use super::client::{Connection, get, post};
-use super::load::Load;
-use super::parts::{PAIR, Parts, services, until};
+use super::load::{Load, Tally};
+use super::parts::{PAIR, Parts, services};
 use super::places::loopback;
 use super::report::{Report, say};
 use super::service::Service;
+use super::wait::{Missing, until};
 
 /// For the whole story; what takes everything down has its own limits after that (24 s together).
 const STORY_TIME: Duration = Duration::from_secs(62);
 
-/// For one step.
+/// For one step, and for what it waits for.
 const STEP_TIME: Duration = Duration::from_secs(20);
+const WAIT_TIME: Duration = Duration::from_secs(15);
 
 /// The promise: a registration is routed within this.
 const ROUTED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Load before and after the event that it is about.
+/// Load after the event that it is about, and answers that there must be then: a busy machine may need longer for them.
 const LOAD_TIME: Duration = Duration::from_millis(1_500);
+const LOAD_ANSWERS: usize = 300;
+
+/// Answers of each instance before the event: its connections are in use then.
+const WARM_ANSWERS: usize = 100;
 
 /// Between two requests of one client: 16 of them make some thousand requests a second and leave the machine usable.
 const BUSY: Duration = Duration::from_millis(2);
@@ -132,7 +138,7 @@ async fn plain_registration(parts: &Parts) -> Result<String, String> {
     }
     until(ROUTED_WITHIN, async || match get(parts.places.gateway, &target).await? {
         reply if reply.status == 200 => Ok(()),
-        reply => Err(reply.in_short()),
+        reply => Err(Missing::Yet(reply.in_short())),
     })
     .await?;
     let routed = begun.elapsed();
@@ -148,22 +154,37 @@ async fn plain_registration(parts: &Parts) -> Result<String, String> {
     Ok(format!("{} ms from POST to the first answer through the gateway", routed.as_millis()))
 }
 
-fn pair_load(parts: &Parts, pause: Duration) -> Load {
-    Load::start(parts.places.gateway, &[format!("/v2/{PAIR}/work")], pause)
+/// A load on the pair, once both instances have answered a good deal of it.
+async fn pair_load(parts: &Parts, pause: Duration) -> Result<Load, String> {
+    let load = Load::start(parts.places.gateway, &[format!("/v2/{PAIR}/work")], pause);
+    answers(&load, |tally| ["osint-1", "osint-2"].iter().all(|of| tally.of(of) >= WARM_ANSWERS)).await?;
+    Ok(load)
+}
+
+/// Lets the load go on for its time, and until enough was answered.
+async fn goes_on(load: &Load) -> Result<(), String> {
+    let before = load.so_far().answered();
+    sleep(LOAD_TIME).await;
+    answers(load, |tally| tally.answered() >= before + LOAD_ANSWERS).await
+}
+
+/// Waits until the load has got `enough` answers. A request that failed ends the wait: the story has its end.
+async fn answers(load: &Load, enough: impl Fn(&Tally) -> bool) -> Result<(), String> {
+    until(WAIT_TIME, async || {
+        let tally = load.so_far();
+        tally.none_failed().map_err(Missing::ForEver)?;
+        if enough(&tally) { Ok(()) } else { Err(Missing::Yet(format!("too few answers: {tally:?}"))) }
+    })
+    .await
 }
 
 /// Goodbye from the sidecar, then the service finishes.
 async fn stops_under_load(parts: &mut Parts) -> Result<String, String> {
-    let load = pair_load(parts, BUSY);
-    sleep(LOAD_TIME).await;
-    let before = load.so_far();
+    let load = pair_load(parts, BUSY).await?;
     let stopped = parts.stop_instance(FIRST).await?;
     let at_stop = load.so_far();
-    sleep(LOAD_TIME).await;
+    goes_on(&load).await?;
     let tally = load.stop().await;
-    if before.of("osint-1") == 0 || before.of("osint-2") == 0 {
-        return Err("the load did not reach both instances".into());
-    }
     // One answer per client may have been on its way when the service ended.
     if tally.of("osint-1") > at_stop.of("osint-1") + 16 {
         return Err("the stopped instance went on answering".into());
@@ -173,19 +194,15 @@ async fn stops_under_load(parts: &mut Parts) -> Result<String, String> {
 
 /// Its listener and all its connections break off; the registry still names it.
 async fn vanishes(parts: &mut Parts) -> Result<String, String> {
-    let load = pair_load(parts, CALM);
-    sleep(LOAD_TIME).await;
-    if load.so_far().of("osint-2") == 0 {
-        return Err("the instance was not used before".into());
-    }
+    let load = pair_load(parts, CALM).await?;
     let gone = parts.kill_instance(SECOND).await?;
-    sleep(LOAD_TIME).await;
+    goes_on(&load).await?;
     Ok(format!("{}; {gone}", load.stop().await.verdict()?))
 }
 
 async fn comes_back(parts: &mut Parts, number: usize) -> Result<String, String> {
     parts.start_instance(number).await?;
-    parts.registered(STEP_TIME).await?;
+    parts.registered().await?;
     both_answer(parts).await
 }
 
@@ -196,16 +213,16 @@ fn everywhere(parts: &Parts) -> Load {
 }
 
 async fn registry_dies(parts: &mut Parts, load: &Load) -> Result<String, String> {
-    sleep(LOAD_TIME / 3).await;
+    goes_on(load).await?;
     parts.kill_registry().await?;
-    let before = load.so_far();
-    sleep(LOAD_TIME).await;
+    let before = load.so_far().answered();
+    goes_on(load).await?;
     let page = get(parts.places.admin, "/services").await?.json();
     if page.pointer(REACHABLE) != Some(&Value::Bool(false)) {
         return Err("the gateway's /services does not say that the registry is away".into());
     }
     let age = page.pointer("/registry/source/age_seconds").and_then(Value::as_f64).unwrap_or_default();
-    let count = load.so_far().answers.values().sum::<usize>() - before.answers.values().sum::<usize>();
+    let count = load.so_far().answered() - before;
     Ok(format!(
         "{}, {count} of them without a registry; /services shows it away, last vouched for {age:.1} s ago",
         load.so_far().verdict()?
@@ -214,20 +231,20 @@ async fn registry_dies(parts: &mut Parts, load: &Load) -> Result<String, String>
 
 async fn registry_returns(parts: &mut Parts, load: Load) -> Result<String, String> {
     parts.start_registry().await?;
-    let seen = parts.registered(STEP_TIME).await?;
+    let seen = parts.registered().await?;
     let back = Instant::now();
     let admin = parts.places.admin;
-    until(STEP_TIME, async || {
+    until(WAIT_TIME, async || {
         let page = get(admin, "/services").await?.json();
         if page.pointer(REACHABLE) == Some(&Value::Bool(true)) {
             Ok(())
         } else {
-            Err("the gateway does not reach the registry again".into())
+            Err(Missing::Yet("the gateway does not reach the registry again".into()))
         }
     })
     .await?;
     let found = back.elapsed();
-    sleep(LOAD_TIME / 3).await;
+    goes_on(&load).await?;
     let tally = load.stop().await.verdict()?;
     Ok(format!("{tally} over all of it; {seen}; the gateway watches it again (after {found:.1?} more)"))
 }
