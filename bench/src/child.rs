@@ -9,10 +9,13 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::Command;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// A program that says nothing of itself for this long does not start.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// For a program to end once it is no longer wanted.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Lines that are kept of one program: its start, and what it complains about first.
 const LINES_KEPT: usize = 1000;
@@ -82,6 +85,22 @@ impl Child {
         }
     }
 
+    /// Waits without the runtime, which may be ending itself.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "dropping cannot await, and what is measured is over by then"
+    )]
+    fn ends_within(&mut self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        loop {
+            let over = !matches!(self.process.try_wait(), Ok(None));
+            if over || Instant::now() >= deadline {
+                return over;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     fn pid(&self) -> Option<Pid> {
         // None after it was waited for: then the number may be a stranger's.
         self.process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
@@ -90,9 +109,14 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if let Some(pid) = self.pid() {
-            // The group: nginx has workers. It is gone only when all are, and then there is nothing to do.
+        let Some(pid) = self.pid() else { return };
+        // Asked first, because nginx waits for its workers then: those of a killed master stay as zombies wherever
+        // process 1 does not wait for strangers, as in many containers.
+        let _ = kill_process(pid, Signal::TERM);
+        if !self.ends_within(GRACE) {
+            // The group: whatever it has started ends with it.
             let _ = kill_process_group(pid, Signal::KILL);
+            self.ends_within(GRACE);
         }
     }
 }

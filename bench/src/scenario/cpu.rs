@@ -28,6 +28,10 @@ const SERVICE: &str = "osint_service";
 /// 110 bytes.
 const BODY: &str = r#"{"service":"osint_service","status":"ok","items":[{"id":17,"name":"alpha"},{"id":18,"name":"beta"}],"total":2}"#;
 
+const OURS: &str = "vertice-gateway";
+const NGINX: &str = "nginx";
+const NGINX_WITH_ID: &str = "nginx with request id";
+
 /// Connections are opened and caches filled before anything is counted.
 const WARM_UP: Duration = Duration::from_millis(500);
 
@@ -76,13 +80,21 @@ pub(crate) async fn run(programs: &Programs, options: &Options) -> Result<Outcom
     if status != 201 {
         return Err(format!("the registration was answered {status}"));
     }
-    let plain = nginx::proxy(SERVICE, upstream.address, RequestId::Without).await?;
-    let with_id = nginx::proxy(SERVICE, upstream.address, RequestId::With).await?;
-    let proxies = [
-        Proxy { name: "vertice-gateway", child: &gateway.child, address: gateway.address },
-        Proxy { name: "nginx", child: &plain.child, address: plain.address },
-        Proxy { name: "nginx with request id", child: &with_id.child, address: with_id.address },
+    let mut proxies = vec![Proxy { name: OURS, child: &gateway.child, address: gateway.address }];
+    let peers = [
+        (NGINX, nginx::proxy(SERVICE, upstream.address, RequestId::Without).await),
+        (NGINX_WITH_ID, nginx::proxy(SERVICE, upstream.address, RequestId::With).await),
     ];
+    let mut skipped = Vec::new();
+    for (name, peer) in &peers {
+        match peer {
+            Ok(nginx) => proxies.push(Proxy { name, child: &nginx.child, address: nginx.address }),
+            Err(error) => {
+                println!("{name} is skipped: {error}");
+                skipped.push(format!("{name} was skipped: {error}"));
+            }
+        }
+    }
     let target = format!("/v2/{SERVICE}/api/items?limit=2");
     for proxy in &proxies {
         let routes = until("the proxy answers as the service does", async || {
@@ -95,35 +107,49 @@ pub(crate) async fn run(programs: &Programs, options: &Options) -> Result<Outcom
     let mut rounds = Vec::new();
     for number in 1..=options.rounds {
         for proxy in &proxies {
-            let measured = measure(proxy, number, &target, options).await?;
+            let measured = measure(proxy, number, &target, options).await;
             println!("{}", progress(&measured, options.rounds));
             rounds.push(measured);
         }
     }
-    let memory: Vec<(&str, Memory)> = proxies
-        .iter()
-        .map(|proxy| Ok((proxy.name, Memory::of_tree(proxy.child.id()?)?)))
-        .collect::<Result<_, String>>()?;
-    Ok(outcome(&rounds, &memory, &version, options))
+    let memory: Vec<_> = proxies.iter().map(|proxy| (proxy.name, memory(proxy))).collect();
+    let mut outcome = outcome(&rounds, &memory, &version, options);
+    outcome.notes.extend(skipped);
+    Ok(outcome)
 }
 
-async fn measure(proxy: &Proxy<'_>, number: u32, target: &str, options: &Options) -> Result<Round, String> {
-    let pid = proxy.child.id()?;
+/// As it stands at the end; `None` of one that has died.
+fn memory(proxy: &Proxy<'_>) -> Option<Memory> {
+    Memory::of_tree(proxy.child.id().ok()?).ok()
+}
+
+/// CPU time of a proxy so far; what is wrong goes into `invalid`.
+fn cpu_time(proxy: &Proxy<'_>, invalid: &mut Option<String>) -> CpuTime {
+    proxy.child.id().and_then(CpuTime::of_tree).unwrap_or_else(|error| {
+        invalid.get_or_insert(error);
+        CpuTime::default()
+    })
+}
+
+async fn measure(proxy: &Proxy<'_>, number: u32, target: &str, options: &Options) -> Round {
     let request = format!(
         "GET {target} HTTP/1.1\r\nhost: api.example.com\r\nuser-agent: vertice-bench\r\naccept: */*\r\n\r\n"
     );
+    let mut invalid = None;
     let load_average = load_average();
     let load = Load::start(proxy.address, request.as_bytes(), BODY.as_bytes(), options.connections);
     sleep(WARM_UP).await;
-    let (started, done, cpu) = (Instant::now(), load.done(), CpuTime::of_tree(pid)?);
+    let (started, done, cpu) = (Instant::now(), load.done(), cpu_time(proxy, &mut invalid));
     sleep(Duration::from_secs(options.seconds.into())).await;
-    let (elapsed, done, cpu) = (started.elapsed(), load.done() - done, CpuTime::of_tree(pid)?.since(cpu));
-    let mut invalid = load.stop().err();
-    if done == 0 {
-        invalid.get_or_insert("nothing was answered".into());
+    let (elapsed, done) = (started.elapsed(), load.done() - done);
+    let cpu = cpu_time(proxy, &mut invalid).since(cpu);
+    if let Err(error) = load.stop() {
+        invalid = Some(error);
+    } else if done == 0 {
+        invalid = Some("nothing was answered".into());
     }
     let per_request_us = |seconds: f64| seconds * 1e6 / float(done.max(1));
-    Ok(Round {
+    Round {
         proxy: proxy.name,
         number,
         requests: done,
@@ -132,7 +158,7 @@ async fn measure(proxy: &Proxy<'_>, number: u32, target: &str, options: &Options
         system_us: per_request_us(cpu.system_s),
         load_average,
         invalid,
-    })
+    }
 }
 
 fn progress(round: &Round, of: u32) -> String {
@@ -146,7 +172,12 @@ fn progress(round: &Round, of: u32) -> String {
     )
 }
 
-fn outcome(rounds: &[Round], memory: &[(&'static str, Memory)], version: &str, options: &Options) -> Outcome {
+fn outcome(
+    rounds: &[Round],
+    memory: &[(&'static str, Option<Memory>)],
+    version: &str,
+    options: &Options,
+) -> Outcome {
     let mut figures = Vec::new();
     let mut rows = Vec::new();
     for (name, memory) in memory {
@@ -164,10 +195,10 @@ fn outcome(rounds: &[Round], memory: &[(&'static str, Memory)], version: &str, o
             format!("{:.2} + {:.2}", user.median(), system.median()),
             format!("{:.0} ({:.0} to {:.0})", rate.median(), rate.min(), rate.max()),
             mine.iter().map(|round| format!("{:.2}", round.cpu_us())).collect::<Vec<_>>().join(" "),
-            format!("{} / {}", memory.rss_kib, memory.pss_kib),
+            memory.map_or("unknown".into(), |memory| format!("{} / {}", memory.rss_kib, memory.pss_kib)),
         ]);
     }
-    for peer in ["nginx", "nginx with request id"] {
+    for peer in [NGINX, NGINX_WITH_ID] {
         figures.extend(ratio(rounds, peer));
     }
     let invalid = rounds.iter().filter(|round| round.invalid.is_some()).count();
@@ -215,7 +246,7 @@ fn ratio(rounds: &[Round], peer: &str) -> Option<Figure> {
     let valid = |name: &str| -> Vec<&Round> {
         rounds.iter().filter(|round| round.proxy == name && round.invalid.is_none()).collect()
     };
-    let (ours, theirs) = (valid("vertice-gateway"), valid(peer));
+    let (ours, theirs) = (valid(OURS), valid(peer));
     let medians = |side: &[&Round]| Some(Sorted::of(side.iter().map(|round| round.cpu_us()))?.median());
     let ratio = medians(&ours)? / medians(&theirs)?;
     let pairs = ours.iter().filter_map(|our| {
@@ -223,9 +254,9 @@ fn ratio(rounds: &[Round], peer: &str) -> Option<Figure> {
         Some(our.cpu_us() / their.cpu_us())
     });
     let pairs = Sorted::of(pairs)?;
-    let what = format!("CPU per request, vertice-gateway / {peer}");
+    let what = format!("CPU per request, {OURS} / {peer}");
     let value = format!("{ratio:.2} (rounds {:.2} to {:.2})", pairs.min(), pairs.max());
-    Some(if peer == "nginx" {
+    Some(if peer == NGINX {
         Figure::with_goal(what, value, &format!("<= {GOAL}"), ratio <= GOAL)
     } else {
         Figure::plain(what, value)
