@@ -1,0 +1,113 @@
+//! Following another holder of the truth: changes that were decided elsewhere are taken in as they are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use vertice_registry_api::digest::SetDigest;
+use vertice_registry_api::watch::RemovalReason;
+use vertice_registry_api::{Epoch, Instance, InstanceId, Position, ServiceName, SourceState};
+
+use super::clock::millis;
+use super::log::ChangeLog;
+use super::slots::Held;
+use super::wheel::Wheel;
+use super::{Change, Refusal, Registrant, Store, count_up, seconds};
+
+impl Store {
+    /// Everything is `instances` now, at `at`. The log starts there: watchers of earlier revisions take a snapshot.
+    pub fn follow_reset(&mut self, at: Position, instances: Vec<Arc<Instance>>, now: Duration) {
+        let lease_ms = self.clock.observe(now);
+        let beats = std::mem::take(&mut self.slots);
+        let before = std::mem::take(&mut self.services);
+        self.principals.clear();
+        self.preservation = super::preserve::Preservation::new();
+        self.wheel = Wheel::new(lease_ms / 1000);
+        self.epoch = at.epoch;
+        self.digest = SetDigest::default();
+        self.log = ChangeLog::starting_at(at.revision, self.limits.log_entries, self.limits.log_bytes);
+        for instance in instances {
+            // What was known keeps the time of its last heartbeat here.
+            let known = before.get(&instance.service).and_then(|r| r.instances.get(&instance.instance_id));
+            let held = known.and_then(|slot| beats.get(*slot));
+            let beat_ms = held.map_or(lease_ms, |held| held.beat_ms);
+            self.take_in(instance, beat_ms);
+        }
+    }
+
+    /// The instance is new or different. One revision.
+    pub fn follow_upsert(&mut self, instance: Arc<Instance>, now: Duration) {
+        let lease_ms = self.clock.observe(now);
+        if let Some(slot) = self.find(instance.service.as_str(), instance.instance_id.as_str()) {
+            let ttl_s = instance.lease.ttl_s;
+            self.replace(slot, (*instance).clone());
+            self.renew(slot, ttl_s, lease_ms);
+        } else if self.take_in(instance.clone(), lease_ms) {
+            self.log.push(Change::Upsert(instance), self.digest);
+        }
+    }
+
+    /// The instance is gone. One revision, also if it was not here.
+    pub fn follow_remove(
+        &mut self,
+        service: &ServiceName,
+        instance_id: &InstanceId,
+        generation: u64,
+        reason: RemovalReason,
+        now: Duration,
+    ) {
+        self.clock.observe(now);
+        if reason == RemovalReason::Expired {
+            self.expired_total += 1;
+        }
+        match self.find(service.as_str(), instance_id.as_str()) {
+            Some(slot) => self.remove(slot, reason),
+            None => {
+                let (service, instance_id) = (service.clone(), instance_id.clone());
+                self.log.push(Change::Remove { service, instance_id, generation, reason }, self.digest);
+            }
+        }
+    }
+
+    /// From here on this is a history of its own: what follows happened here only.
+    pub fn follow_alone(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
+    /// What the holder of the truth (or its absence) makes of this replica.
+    pub fn follow_state(&mut self, state: SourceState) {
+        self.state = state;
+    }
+
+    /// The instance `(service, id)`.
+    pub fn get(&self, service: &str, id: &str) -> Option<&Arc<Instance>> {
+        Some(&self.slots.get(self.find(service, id)?)?.instance)
+    }
+
+    /// Whether a new instance of `service` by `by` is within the limits.
+    pub fn admits(&self, service: &str, by: Registrant<'_>) -> Result<(), Refusal> {
+        self.room_for(by)?;
+        if self.slots.len() >= self.limits.instances {
+            return Err(Refusal::Full { what: "instances", limit: self.limits.instances });
+        }
+        if !self.services.contains_key(service) && self.services.len() >= self.limits.services {
+            return Err(Refusal::Full { what: "services", limit: self.limits.services });
+        }
+        Ok(())
+    }
+
+    /// Puts an instance that is not here into a slot, without a revision. The holder of the truth keeps its limits,
+    /// so that only 2^32 can be too many here.
+    fn take_in(&mut self, instance: Arc<Instance>, beat_ms: u64) -> bool {
+        let lease = Duration::from_secs(instance.lease.ttl_s.into());
+        let deadline_ms = beat_ms + millis(lease) + seconds(vertice_registry_api::limits::GRACE_S);
+        let held = Held { instance: instance.clone(), deadline_ms, drained_ms: None, beat_ms, stale_ms: None };
+        let Some(slot) = self.slots.insert(held) else { return false };
+        let record = self.services.entry(instance.service.clone()).or_default();
+        record.instances.insert(instance.instance_id.clone(), slot);
+        count_up(&mut self.principals, &instance.registered_by);
+        self.preservation.enter(instance.zone.as_deref());
+        self.digest.add(&instance);
+        true
+    }
+}
+
