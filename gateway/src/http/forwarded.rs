@@ -95,9 +95,6 @@ pub fn is_ours(name: &str) -> bool {
 }
 
 fn strip_claims(headers: &mut HeaderMap) {
-    for name in [FORWARDED, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST] {
-        headers.remove(name);
-    }
     remove_if(headers, |name| is_ours(name) && name != "x-request-id");
 }
 

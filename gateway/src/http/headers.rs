@@ -37,6 +37,10 @@ const KEPT: [&str; 14] = [
 /// `Expect: 100-continue` ends here: the gateway answers it when the body is wanted. `TE` survives as `trailers` only.
 /// Framing is never copied: a body of unknown length goes on as chunked, and nothing else says so.
 pub fn strip_request(headers: &mut HeaderMap, has_body: bool) -> Result<(), GatewayError> {
+    if !headers.keys().any(|name| is_for_one_hop(name.as_str())) {
+        frame(headers, has_body);
+        return Ok(());
+    }
     if let Some(expect) = headers.remove(EXPECT)
         && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
     {
@@ -50,19 +54,40 @@ pub fn strip_request(headers: &mut HeaderMap, has_body: bool) -> Result<(), Gate
     if wants_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
+    frame(headers, has_body);
+    Ok(())
+}
+
+fn frame(headers: &mut HeaderMap, has_body: bool) {
     if has_body && !headers.contains_key(CONTENT_LENGTH) {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    Ok(())
+}
+
+/// Most messages carry none of these: one look over the names then replaces a look-up for each.
+fn is_for_one_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "expect"
+            | "proxy-authorization"
+            | "http2-settings"
+    )
 }
 
 /// Takes hop-by-hop fields out of an answer.
 pub fn strip_response(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
+    if headers.keys().any(|name| is_for_one_hop(name.as_str())) {
+        strip_hop_by_hop(headers);
+    }
 }
 
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    // Most messages carry none of these: a look-up that finds nothing is cheap.
     if headers.contains_key(CONNECTION) {
         strip_named(headers);
     }

@@ -58,7 +58,7 @@ async fn open(
 }
 
 /// A loopback connect to a free port of the ephemeral range can meet itself (simultaneous open): no server there.
-fn is_self_connected(stream: &TcpStream) -> bool {
+pub fn is_self_connected(stream: &TcpStream) -> bool {
     let loopback = |address: &SocketAddr| match address.ip() {
         IpAddr::V4(ip) => ip.is_loopback(),
         IpAddr::V6(ip) => ip.is_loopback(),

@@ -153,7 +153,7 @@ async fn exchange(
     *request.version_mut() = Version::HTTP_11;
     let progress = request.body().progress();
     let mut started = attempt.wheel.now();
-    let mut sending = pin!(connection.sender.try_send_request(request));
+    let mut sending = pin!(connection.begin(request));
     let result = poll_fn(|cx| {
         connection.drive(cx);
         if let Poll::Ready(result) = sending.as_mut().poll(cx) {
