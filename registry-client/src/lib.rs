@@ -11,6 +11,7 @@ pub mod event;
 pub mod source;
 pub mod view;
 pub mod registration;
+pub mod canary;
 mod poll;
 mod http;
 mod backoff;
@@ -18,8 +19,9 @@ mod backoff;
 #[cfg(test)]
 mod test_data;
 
+pub use canary::{CANARY_SERVICE, Canary, CanaryConfig, CanaryState, canary_number, is_canary};
 pub use error::SourceError;
 pub use event::{Authority, Event, Reject, SetChange, SourceKind};
 pub use registration::{Phase, Registrar, RegistrarConfig, RegistrarState, RegistryKind};
 pub use source::{Source, SourceConfig};
-pub use view::{Hold, HoldReason, SeenInstance, SeenService, SourceStatus, View};
+pub use view::{Hold, HoldEnd, HoldReason, Known, Released, SeenInstance, SeenService, SourceStatus, View};

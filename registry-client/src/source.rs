@@ -7,9 +7,10 @@ pub(crate) mod watch;
 pub(crate) mod ack;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch as latest};
+use tokio::sync::{Notify, mpsc, watch as latest};
 use tokio::task::JoinHandle;
 use vertice_registry_api::{Position, ServiceUrl};
 
@@ -49,6 +50,7 @@ pub struct SourceConfig {
 pub struct Source {
     events: mpsc::Receiver<Event>,
     applied: latest::Sender<Option<Position>>,
+    resync: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -56,8 +58,9 @@ pub struct Source {
 pub fn start(config: SourceConfig) -> Source {
     let (sender, events) = mpsc::channel(EVENTS_QUEUED);
     let (applied, to_acknowledge) = latest::channel(None);
-    let task = tokio::spawn(run(config, sender, to_acknowledge));
-    Source { events, applied, task }
+    let resync = Arc::new(Notify::new());
+    let task = tokio::spawn(run(config, sender, to_acknowledge, resync.clone()));
+    Source { events, applied, resync, task }
 }
 
 impl Source {
@@ -70,6 +73,12 @@ impl Source {
     /// `gateway_id` is set) in the background: the drain barrier waits for it. Call it after the swap.
     pub fn applied(&self, position: Position) {
         self.applied.send_if_modified(|last| last.replace(position) != Some(position));
+    }
+
+    /// Asks for a whole read over a new connection. A registry without history is read whole all the time: there this
+    /// changes nothing.
+    pub fn resync(&self) {
+        self.resync.notify_one();
     }
 }
 
@@ -84,6 +93,7 @@ pub(crate) struct Driver {
     pub(crate) config: SourceConfig,
     pub(crate) backoff: Backoff,
     pub(crate) random: fastrand::Rng,
+    pub(crate) resync: Arc<Notify>,
     events: mpsc::Sender<Event>,
 }
 
@@ -101,8 +111,13 @@ impl Driver {
     }
 }
 
-async fn run(config: SourceConfig, events: mpsc::Sender<Event>, applied: latest::Receiver<Option<Position>>) {
-    let mut driver = Driver { config, backoff: RECONNECT, random: fastrand::Rng::new(), events };
+async fn run(
+    config: SourceConfig,
+    events: mpsc::Sender<Event>,
+    applied: latest::Receiver<Option<Position>>,
+    resync: Arc<Notify>,
+) {
+    let mut driver = Driver { config, backoff: RECONNECT, random: fastrand::Rng::new(), resync, events };
     let client = loop {
         match Client::new(&driver.config.url, driver.config.token.as_deref()) {
             Ok(client) => break client,
@@ -113,19 +128,19 @@ async fn run(config: SourceConfig, events: mpsc::Sender<Event>, applied: latest:
     let deadline = driver.config.request_timeout;
     let acknowledge = ack::acknowledge(client.clone(), gateway, applied, deadline);
     tokio::select! {
-        () = listen(&mut driver, &client) => {}
+        () = listen(&mut driver, client) => {}
         () = acknowledge => {}
     }
 }
 
 /// Asks who is there and listens in the way of that kind, for ever.
-async fn listen(driver: &mut Driver, client: &Client) {
+async fn listen(driver: &mut Driver, mut client: Client) {
     let mut replica: Option<Replica> = None;
     let mut found: Option<Identity> = None;
     loop {
         let identity = match found.take() {
             Some(identity) => Ok(identity),
-            None => identify(client, driver.config.request_timeout).await,
+            None => identify(&client, driver.config.request_timeout).await,
         };
         match identity {
             Ok(Identity::Ours(snapshot)) => match Replica::new(snapshot, replica.as_ref()) {
@@ -134,8 +149,13 @@ async fn listen(driver: &mut Driver, client: &Client) {
                     let position = current.position();
                     driver.emit(Event::Identified(SourceKind::Watched)).await;
                     driver.emit(replaced(current)).await;
-                    let end = watch::follow(driver, client, current).await;
+                    let end = watch::follow(driver, &client, current).await;
                     let progressed = current.position() != position;
+                    if matches!(end, WatchEnd::Asked) {
+                        // The connection is what is doubted: the next read must not come over it.
+                        client =
+                            Client::new(&driver.config.url, driver.config.token.as_deref()).unwrap_or(client);
+                    }
                     after_watch(driver, end, progressed).await;
                 }
                 Err(error) => driver.failed(error).await,
@@ -145,7 +165,7 @@ async fn listen(driver: &mut Driver, client: &Client) {
                 replica = None;
                 driver.emit(Event::Identified(SourceKind::Polled)).await;
                 driver.backoff.reset();
-                found = Some(poll::read_on(driver, client, names).await);
+                found = Some(poll::read_on(driver, &client, names).await);
             }
             Err(error) => driver.failed(error).await,
         }
@@ -156,6 +176,7 @@ async fn listen(driver: &mut Driver, client: &Client) {
 /// agree, is asked for one less and less often.
 async fn after_watch(driver: &mut Driver, end: WatchEnd, progressed: bool) {
     match end {
+        WatchEnd::Asked => {}
         WatchEnd::Gone if progressed => {}
         WatchEnd::Gone => {
             let pause = spread(driver.backoff.next(), RECONNECT_SPREAD, driver.random.f64());

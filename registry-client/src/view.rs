@@ -2,77 +2,56 @@
 //!
 //! The rules, in one place:
 //!
-//! 1. An upsert and a removal with a reason (deregistered, drained, expired, removed) apply at once.
-//! 2. An instance missing from a whole read is *removed* when the read is complete, of the epoch that is known here, and
-//!    the registry says that it is serving: it was known in this history, and this history dropped it.
-//! 3. Missing from any other whole read (new epoch, registry not serving, a registry without history) it is *held*: still
-//!    served, and probed by the caller. A service that the read could not cover is not missing. An empty read is no
-//!    exception: everything is missing.
+//! 1. An upsert and a removal with the reason deregistered, drained or removed apply at once. An expiry applies at once
+//!    within a budget ([`budget`]), beyond it the instance is *held*: still served, and probed by the caller.
+//! 2. An instance missing from a whole read is held. A service that the read could not cover is not missing. An empty
+//!    read is no exception: everything is missing.
+//! 3. What one history dropped is removed when a second, independent read agrees: complete, of the same epoch, over
+//!    another connection, [`CONFIRM_AFTER`] later, from a registry that says that it is serving. What does not answer its
+//!    probes then goes at once; of the rest at most half of everything goes within [`HOLD_LIMIT`], or none. Absence from
+//!    any other read (new epoch, registry without history) proves nothing however often it is repeated.
 //! 4. A hold ends when the source names the instance again, when another instance of the service has its URL (the same
-//!    endpoint under another id), or when [`PROBE_FAILURES`] probes in a row failed (removed).
+//!    endpoint under another id), when [`PROBE_FAILURES`] probes in a row failed (removed), or when an operator says so.
+//!    What is known from the disk only is disproved by probes only while some other probe has an answer: where none has,
+//!    it is our own network that is broken.
 //! 5. After [`HOLD_LIMIT`] a held instance that answered its last probe stays, marked stale, and is probed on; any other
 //!    is removed.
+
+mod hold;
+mod budget;
+mod absence;
+mod holds;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use vertice_registry_api::{Instance, InstanceId, Position, ServiceName, ServiceUrl, SourceState};
+use vertice_registry_api::watch::RemovalReason;
+use vertice_registry_api::{Instance, InstanceId, Position, ServiceName, SourceState};
 
 use crate::error::SourceError;
-use crate::event::{Authority, Event, Reject, SetChange, SourceKind};
+use crate::event::{Event, Reject, SetChange, SourceKind};
+use budget::{AbsenceGuard, ExpiryBudget};
+pub use hold::{Hold, HoldEnd, HoldReason};
+pub use holds::{Known, Released};
 
 /// The longest hold. Long enough for a registry to be restored by hand, short enough that no address is kept for ever.
 pub const HOLD_LIMIT: Duration = Duration::from_mins(10);
 /// Failed probes in a row that prove a held instance dead: one may be a lost packet.
 pub const PROBE_FAILURES: u8 = 2;
+/// How much later a second read must be to be independent of the first: longer than a proxy's or a replica's hiccup, and
+/// than the first few probes.
+pub const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 /// Between two sweeps that mark every service as proven; changes can come thousands a second.
 const PROOF_SWEEP: Duration = Duration::from_secs(1);
-
-/// Why an instance that the source no longer names is still served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HoldReason {
-    /// The registry started a new history: it may not have heard of the instance yet.
-    NewEpoch,
-    /// The registry says of itself that it is not serving normally.
-    NotServing,
-    /// The registry has no history: its absence of a record proves nothing.
-    NoHistory,
-}
-
-impl HoldReason {
-    /// A word for people and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NewEpoch => "new_epoch",
-            Self::NotServing => "not_serving",
-            Self::NoHistory => "no_history",
-        }
-    }
-}
-
-/// The state of a held instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hold {
-    /// Why.
-    pub reason: HoldReason,
-    /// Since when.
-    pub since: Instant,
-    /// Over [`HOLD_LIMIT`], and kept because it answers its probes.
-    pub stale: bool,
-    /// Failed probes in a row.
-    failures: u8,
-    /// What the last probe said, `None` before the first.
-    last_probe: Option<bool>,
-}
 
 /// An instance as the source last described it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenInstance {
     /// Its last good form.
     pub instance: Arc<Instance>,
-    /// Set while the source no longer names it.
+    /// Set while the source does not name it.
     pub hold: Option<Hold>,
 }
 
@@ -117,8 +96,22 @@ pub struct SourceStatus {
 #[derive(Clone, Debug, Default)]
 pub struct View {
     services: BTreeMap<ServiceName, SeenService>,
+    /// All instances of `services`.
+    count: usize,
     /// Which instances are held: what `held` and `tick` look at, instead of everything.
     holds: BTreeMap<ServiceName, BTreeSet<InstanceId>>,
+    /// Ends of holds so far, in the order of [`HoldEnd::ALL`].
+    ended: [u64; HoldEnd::ALL.len()],
+    expiries: ExpiryBudget,
+    guard: AbsenceGuard,
+    /// Where the next probes are taken from.
+    cursor: Option<(ServiceName, InstanceId)>,
+    /// When a probe last had an answer.
+    answered: Option<Instant>,
+    /// When a second read was last asked for.
+    read_asked: Option<Instant>,
+    /// The position that the disk remembers, until a source has one.
+    remembered: Option<Position>,
     status: SourceStatus,
     complete: bool,
     last_sweep: Option<Instant>,
@@ -138,12 +131,13 @@ impl View {
                 if self.status.kind.replace(*kind) != Some(*kind) {
                     // Another kind of registry has another history, whatever its numbers.
                     self.status.position = None;
+                    self.remembered = None;
                 }
             }
             Event::Replaced { instances, unread, position, state, authority } => {
-                let missing = self.what_missing_means(*position, *state, *authority);
+                let meaning = self.what_missing_means(*position, *state, *authority);
                 self.prove(*position, *state, now);
-                self.replace(instances, unread, missing, now, &mut changed);
+                self.replace(instances, unread, meaning, now, &mut changed);
                 self.supersede(instances.iter().map(|i| &i.service), &mut changed);
                 // A read in which nothing could be read says nothing yet; one that covered a part is all there is.
                 self.complete |= unread.is_empty() || !instances.is_empty();
@@ -152,17 +146,7 @@ impl View {
             Event::Changed { changes, position, state } => {
                 self.prove(*position, *state, now);
                 for change in changes {
-                    match change {
-                        SetChange::Upsert(instance) => {
-                            self.upsert(instance, now, &mut changed);
-                            if let Some(service) = self.services.get_mut(&instance.service) {
-                                service.last_proof = now;
-                            }
-                        }
-                        SetChange::Removed { service, instance_id, reason: _ } => {
-                            self.remove(service, instance_id, &mut changed);
-                        }
-                    }
+                    self.take(change, now, &mut changed);
                 }
                 let upserts = changes.iter().filter_map(|change| match change {
                     SetChange::Upsert(instance) => Some(&instance.service),
@@ -197,85 +181,55 @@ impl View {
         self.services.get(name)
     }
 
+    /// All instances that are known, held ones included.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// How the source is doing.
     pub fn status(&self) -> &SourceStatus {
         &self.status
     }
 
-    /// Whether at least one whole read was applied. It stays so: what was once known is never unknown again.
+    /// Whether at least one whole read was applied, or the last known good. It stays so: what was once known is never
+    /// unknown again.
     pub fn is_complete(&self) -> bool {
         self.complete
     }
 
-    /// The held instances: the caller probes each and tells [`View::record_probe`].
-    pub fn held(&self) -> impl Iterator<Item = (&ServiceName, &SeenInstance)> {
-        self.holds.iter().flat_map(|(name, ids)| {
-            let service = self.services.get(name);
-            ids.iter().filter_map(move |id| Some((name, service?.instances.get(id)?)))
-        })
+    /// One step of a batch.
+    fn take(&mut self, change: &SetChange, now: Instant, changed: &mut BTreeSet<ServiceName>) {
+        match change {
+            SetChange::Upsert(instance) => {
+                self.upsert(instance, now, changed);
+                if let Some(service) = self.services.get_mut(&instance.service) {
+                    service.last_proof = now;
+                }
+            }
+            SetChange::Removed { service, instance_id, reason } => match reason {
+                RemovalReason::Deregistered | RemovalReason::Drained | RemovalReason::Removed => {
+                    self.remove(service, instance_id, HoldEnd::Removed, changed);
+                }
+                RemovalReason::Expired => self.expire(service, instance_id, now, changed),
+            },
+        }
     }
 
-    /// Takes the outcome of a probe in. Says nothing about an instance that is not held (any more).
-    pub fn record_probe(
+    fn expire(
         &mut self,
         name: &ServiceName,
         id: &InstanceId,
-        alive: bool,
-        _now: Instant,
-    ) -> BTreeSet<ServiceName> {
-        let mut changed = BTreeSet::new();
-        let seen = self.services.get_mut(name).and_then(|service| service.instances.get_mut(id));
-        let Some(hold) = seen.and_then(|seen| seen.hold.as_mut()) else { return changed };
-        hold.last_probe = Some(alive);
-        hold.failures = if alive { 0 } else { hold.failures.saturating_add(1) };
-        if hold.failures >= PROBE_FAILURES {
-            self.remove(name, id, &mut changed);
-        }
-        changed
-    }
-
-    /// Ends the holds that are over. Cheap: call it every second or so.
-    pub fn tick(&mut self, now: Instant) -> BTreeSet<ServiceName> {
-        let mut changed = BTreeSet::new();
-        let mut over = Vec::new();
-        for (name, ids) in &self.holds {
-            let Some(service) = self.services.get_mut(name) else { continue };
-            for id in ids {
-                let Some(hold) = service.instances.get_mut(id).and_then(|seen| seen.hold.as_mut()) else {
-                    continue;
-                };
-                if hold.stale || now.saturating_duration_since(hold.since) < HOLD_LIMIT {
-                    continue;
-                }
-                if hold.last_probe == Some(true) {
-                    hold.stale = true;
-                    changed.insert(name.clone());
-                } else {
-                    over.push((name.clone(), id.clone()));
-                }
-            }
-        }
-        for (name, id) in over {
-            self.remove(&name, &id, &mut changed);
-        }
-        changed
-    }
-
-    /// Rules 2 and 3: `None` is removal.
-    fn what_missing_means(
-        &self,
-        position: Option<Position>,
-        state: SourceState,
-        authority: Authority,
-    ) -> Option<HoldReason> {
-        let known_epoch = self.status.position.map(|position| position.epoch);
-        match (authority, position) {
-            (Authority::Partial, _) | (Authority::Complete, None) => Some(HoldReason::NoHistory),
-            (Authority::Complete, Some(position)) if Some(position.epoch) != known_epoch => {
-                Some(HoldReason::NewEpoch)
-            }
-            (Authority::Complete, Some(_)) if state != SourceState::Serving => Some(HoldReason::NotServing),
-            (Authority::Complete, Some(_)) => None,
+        now: Instant,
+        changed: &mut BTreeSet<ServiceName>,
+    ) {
+        let Some(of_service) = self.services.get(name).filter(|service| service.instances.contains_key(id))
+        else {
+            return;
+        };
+        if self.expiries.take(name, of_service.instances.len(), self.count, now) {
+            self.remove(name, id, HoldEnd::Removed, changed);
+        } else {
+            self.hold(name, id, HoldReason::Expired, now, changed);
         }
     }
 
@@ -312,7 +266,7 @@ impl View {
                 seen.instance = instance.clone();
             }
             if was_held {
-                self.forget_hold(&instance.service, &instance.instance_id);
+                self.forget_hold(&instance.service, &instance.instance_id, HoldEnd::NamedAgain);
             }
             if was_held || differs {
                 changed.insert(instance.service.clone());
@@ -320,90 +274,28 @@ impl View {
         } else {
             let seen = SeenInstance { instance: instance.clone(), hold: None };
             service.instances.insert(instance.instance_id.clone(), seen);
+            self.count += 1;
             changed.insert(instance.service.clone());
         }
     }
 
-    fn replace(
+    /// Removes the instance; `end` is how its hold ends, if it has one.
+    fn remove(
         &mut self,
-        instances: &[Arc<Instance>],
-        unread: &BTreeSet<ServiceName>,
-        missing: Option<HoldReason>,
-        now: Instant,
+        name: &ServiceName,
+        id: &InstanceId,
+        end: HoldEnd,
         changed: &mut BTreeSet<ServiceName>,
     ) {
-        let mut named: BTreeMap<&ServiceName, BTreeSet<&InstanceId>> = BTreeMap::new();
-        for instance in instances {
-            named.entry(&instance.service).or_default().insert(&instance.instance_id);
-            // A poll repeats its last good reads here: their proof was the read itself, not this list of them.
-            self.upsert(instance, now, changed);
-        }
-        let mut gone = Vec::new();
-        for (name, service) in &mut self.services {
-            if unread.contains(name) {
-                continue;
-            }
-            let named = named.get(name);
-            for (id, seen) in &mut service.instances {
-                // What is held already was not known in this history: its absence from it proves nothing new.
-                if seen.hold.is_some() || named.is_some_and(|ids| ids.contains(id)) {
-                    continue;
-                }
-                match missing {
-                    None => gone.push((name.clone(), id.clone())),
-                    Some(reason) => {
-                        seen.hold =
-                            Some(Hold { reason, since: now, stale: false, failures: 0, last_probe: None });
-                        self.holds.entry(name.clone()).or_default().insert(id.clone());
-                        changed.insert(name.clone());
-                    }
-                }
-            }
-        }
-        for (name, id) in gone {
-            self.remove(&name, &id, changed);
-        }
-    }
-
-    /// Rule 4: drops held instances of `services` whose URL another, vouched-for instance has now.
-    fn supersede<'a>(
-        &mut self,
-        services: impl Iterator<Item = &'a ServiceName>,
-        changed: &mut BTreeSet<ServiceName>,
-    ) {
-        let services: BTreeSet<_> = services.filter(|name| self.holds.contains_key(*name)).collect();
-        for name in services {
-            let Some(service) = self.services.get(name) else { continue };
-            let (held, vouched): (Vec<_>, Vec<_>) =
-                service.instances.iter().partition(|(_, seen)| seen.hold.is_some());
-            let urls: BTreeSet<&ServiceUrl> = vouched.iter().map(|(_, seen)| &seen.instance.url).collect();
-            let doubles: Vec<_> = held
-                .into_iter()
-                .filter(|(_, seen)| urls.contains(&seen.instance.url))
-                .map(|(id, _)| id.clone())
-                .collect();
-            for id in doubles {
-                self.remove(name, &id, changed);
-            }
-        }
-    }
-
-    fn remove(&mut self, name: &ServiceName, id: &InstanceId, changed: &mut BTreeSet<ServiceName>) {
         let Some(service) = self.services.get_mut(name) else { return };
-        if service.instances.remove(id).is_some() {
+        if let Some(seen) = service.instances.remove(id) {
+            self.count -= 1;
             changed.insert(name.clone());
-        }
-        if service.instances.is_empty() {
-            self.services.remove(name);
-        }
-        self.forget_hold(name, id);
-    }
-
-    fn forget_hold(&mut self, name: &ServiceName, id: &InstanceId) {
-        if let Some(ids) = self.holds.get_mut(name) {
-            ids.remove(id);
-            if ids.is_empty() {
-                self.holds.remove(name);
+            if service.instances.is_empty() {
+                self.services.remove(name);
+            }
+            if seen.hold.is_some() {
+                self.forget_hold(name, id, end);
             }
         }
     }
@@ -411,3 +303,5 @@ impl View {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod laws;

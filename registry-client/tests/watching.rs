@@ -194,3 +194,18 @@ async fn a_dropped_source_closes_its_connections() {
     soon("the client to go away", asked.closed()).await;
     assert!(script.waiting().is_none());
 }
+
+#[tokio::test]
+async fn a_read_that_is_asked_for_ends_the_watch_and_comes_over_another_connection() {
+    let mut script = Script::start().await;
+    let a = instance("alpha", "a:1");
+    let mut source = watching(&mut script, std::slice::from_ref(&a)).await;
+    let polled = script.expect(&watch_from(7, 55)).await;
+    source.resync();
+    let asked = script.expect("GET /v1/snapshot").await;
+    polled.closed().await;
+    asked.answer(200, NDJSON, &snapshot(1, 7, &[a]));
+    assert_eq!(event(&mut source).await, Event::Identified(SourceKind::Watched));
+    assert!(matches!(event(&mut source).await, Event::Replaced { authority: Authority::Complete, .. }));
+    script.expect(&watch_from(7, 55)).await;
+}

@@ -17,8 +17,28 @@ const BEAT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// `PUT /v1/services/{s}/instances/{id}`.
 pub(crate) async fn put(client: &Client, wanted: &Registration) -> Result<Answer, SourceError> {
+    put_within(client, wanted, REGISTER_DEADLINE).await
+}
+
+/// The same with another deadline.
+pub(crate) async fn put_within(
+    client: &Client,
+    wanted: &Registration,
+    deadline: Duration,
+) -> Result<Answer, SourceError> {
     let body = wanted.to_put_body();
-    send(client, Method::PUT, &instance_path(wanted), Some(&body), REGISTER_DEADLINE).await
+    send(client, Method::PUT, &instance_path(wanted), Some(&body), deadline).await
+}
+
+/// `DELETE /v1/services/{s}/instances/{id}`.
+pub(crate) async fn remove(
+    client: &Client,
+    wanted: &Registration,
+    generation: u64,
+    deadline: Duration,
+) -> Result<Answer, SourceError> {
+    let path = format!("{}?generation={generation}", instance_path(wanted));
+    send(client, Method::DELETE, &path, None, deadline).await
 }
 
 /// The old `POST /register`, with exactly the original's four fields.

@@ -39,6 +39,8 @@ enum Watched {
 pub(crate) enum WatchEnd {
     /// Nothing is wrong: the position fell out of the server's log, or it has a new epoch.
     Gone,
+    /// Whoever reads the events wants a whole read.
+    Asked,
     /// What came could not be applied.
     Broken(SourceError),
 }
@@ -50,7 +52,12 @@ pub(crate) async fn follow(driver: &mut Driver, client: &Client, replica: &mut R
     loop {
         let wait = if reconnecting { Duration::ZERO } else { WAIT };
         let asked = Instant::now();
-        match poll_once(client, replica.position(), wait, driver.config.request_timeout).await {
+        // A poll that is dropped takes nothing with it: the position stays where it is.
+        let polled = tokio::select! {
+            polled = poll_once(client, replica.position(), wait, driver.config.request_timeout) => polled,
+            () = driver.resync.notified() => return WatchEnd::Asked,
+        };
+        match polled {
             Ok(watched) => {
                 if reconnecting && !matches!(watched, Watched::OtherKind(_)) {
                     driver.emit(Event::Identified(SourceKind::Watched)).await;

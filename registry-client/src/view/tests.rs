@@ -1,6 +1,7 @@
 //! The view, rule by rule: each with what it does and what it must not do.
 
 use super::*;
+use crate::event::Authority;
 use crate::test_data::{at, id, instance, name};
 use vertice_registry_api::watch::RemovalReason;
 
@@ -18,7 +19,7 @@ fn polled(now: Instant) -> View {
     view
 }
 
-fn replaced(instances: &[Instance], epoch: u128, revision: u64) -> Event {
+pub(super) fn replaced(instances: &[Instance], epoch: u128, revision: u64) -> Event {
     Event::Replaced {
         instances: instances.iter().cloned().map(Arc::new).collect(),
         unread: BTreeSet::new(),
@@ -41,7 +42,7 @@ fn in_state(state: SourceState, event: Event) -> Event {
     }
 }
 
-fn poll(instances: &[Instance], unread: &[&str]) -> Event {
+pub(super) fn poll(instances: &[Instance], unread: &[&str]) -> Event {
     Event::Replaced {
         instances: instances.iter().cloned().map(Arc::new).collect(),
         unread: unread.iter().map(|n| name(n)).collect(),
@@ -51,15 +52,15 @@ fn poll(instances: &[Instance], unread: &[&str]) -> Event {
     }
 }
 
-fn changed(changes: Vec<SetChange>, revision: u64) -> Event {
+pub(super) fn changed(changes: Vec<SetChange>, revision: u64) -> Event {
     Event::Changed { changes, position: Some(at(1, revision)), state: SourceState::Serving }
 }
 
-fn upsert(instance: &Instance) -> SetChange {
+pub(super) fn upsert(instance: &Instance) -> SetChange {
     SetChange::Upsert(Arc::new(instance.clone()))
 }
 
-fn removed(service: &str, instance_id: &str, reason: RemovalReason) -> SetChange {
+pub(super) fn removed(service: &str, instance_id: &str, reason: RemovalReason) -> SetChange {
     SetChange::Removed { service: name(service), instance_id: id(instance_id), reason }
 }
 
@@ -112,16 +113,216 @@ fn the_same_content_again_is_no_change() {
     assert_eq!(names(&view.apply(&changed(vec![upsert(&heavier)], 4), now)), ["alpha"]);
 }
 
+fn reasons(view: &View) -> Vec<(&str, HoldReason)> {
+    view.held().map(|(name, seen)| (name.as_str(), seen.hold.unwrap().reason)).collect()
+}
+
+fn ends(view: &View) -> Vec<(&'static str, u64)> {
+    view.holds_ended().filter(|(_, count)| *count > 0).map(|(end, count)| (end.as_str(), count)).collect()
+}
+
 #[test]
-fn missing_from_the_same_history_of_a_serving_registry_is_removed() {
+fn missing_from_the_same_history_goes_when_a_second_independent_read_agrees() {
     let now = Instant::now();
     let (a, b) = (instance("alpha", "a:1"), instance("beta", "b:1"));
     let mut view = watched(now);
     view.apply(&replaced(&[a.clone(), b], 1, 1), now);
-    assert_eq!(names(&view.apply(&replaced(&[a], 1, 9), now)), ["beta"]);
+    let without = replaced(std::slice::from_ref(&a), 1, 9);
+    assert_eq!(names(&view.apply(&without, now)), ["beta"]);
+    assert_eq!(reasons(&view), [("beta", HoldReason::Missing)]);
+    assert!(!view.wants_read(now + CONFIRM_AFTER - S));
+    assert!(view.apply(&without, now + CONFIRM_AFTER - S).is_empty(), "too soon to be independent");
+    assert!(view.wants_read(now + CONFIRM_AFTER));
+    assert!(!view.wants_read(now + CONFIRM_AFTER + S), "asked for once in a while");
+    assert_eq!(names(&view.apply(&without, now + CONFIRM_AFTER)), ["beta"]);
     assert_eq!(shown(&view), ["alpha a:1"]);
-    view.apply(&replaced(&[], 1, 10), now);
-    assert_eq!(shown(&view), [""; 0], "a proven empty set of the same history");
+    assert_eq!(ends(&view), [("confirmed", 1)]);
+    assert!(!view.wants_read(now + 9 * CONFIRM_AFTER));
+}
+
+#[test]
+fn a_second_read_proves_nothing_where_the_first_history_is_over_or_the_registry_is_not_serving() {
+    let now = Instant::now();
+    let (a, b) = (instance("alpha", "a:1"), instance("beta", "b:1"));
+    let without = |epoch| replaced(std::slice::from_ref(&a), epoch, 9);
+    let late = now + 2 * CONFIRM_AFTER;
+    let first = |event| {
+        let mut view = watched(now);
+        view.apply(&replaced(&[a.clone(), b.clone()], 1, 1), now);
+        view.apply(&event, now);
+        view
+    };
+    for (second, reason) in [
+        (without(2), HoldReason::NewEpoch),
+        (in_state(SourceState::Warming, without(1)), HoldReason::Missing),
+        (poll(std::slice::from_ref(&a), &[]), HoldReason::NoHistory),
+    ] {
+        let mut view = first(without(1));
+        view.apply(&second, late);
+        assert_eq!(reasons(&view), [("beta", reason)]);
+    }
+    let mut view = first(without(2));
+    for round in 1..20 {
+        view.apply(&without(2), now + round * CONFIRM_AFTER);
+        assert!(!view.wants_read(now + round * CONFIRM_AFTER + S));
+    }
+    assert_eq!(reasons(&view), [("beta", HoldReason::NewEpoch)], "however often it is repeated");
+    // Not serving first, serving then, in one history: agreed.
+    let mut view = first(in_state(SourceState::Preserving, without(1)));
+    assert!(!view.wants_read(late), "it would say the same again");
+    view.apply(&Event::Alive { position: Some(at(1, 9)), state: SourceState::Serving }, late);
+    assert!(view.wants_read(late));
+    view.apply(&without(1), late);
+    assert_eq!(shown(&view), ["alpha a:1"]);
+}
+
+#[test]
+fn absence_alone_takes_at_most_half_of_what_may_be_alive() {
+    let now = Instant::now();
+    let all: Vec<_> = (0..10).map(|n| instance(&format!("service{n}"), &format!("h{n}:1"))).collect();
+    let late = now + CONFIRM_AFTER;
+    let run = |kept: usize, probe: Option<bool>| {
+        let mut view = watched(now);
+        view.apply(&replaced(&all, 1, 1), now);
+        view.apply(&replaced(&all[..kept], 1, 2), now);
+        if let Some(alive) = probe {
+            for instance in &all[kept..] {
+                view.record_probe(&instance.service, &instance.instance_id, alive, now);
+            }
+        }
+        view.apply(&replaced(&all[..kept], 1, 2), late);
+        view.count()
+    };
+    assert_eq!([run(5, None), run(5, Some(true)), run(5, Some(false))], [5, 5, 5], "half: agreed");
+    assert_eq!([run(4, None), run(4, Some(true))], [10, 10], "more than half: none");
+    assert_eq!([run(4, Some(false)), run(0, Some(false))], [4, 0], "the dead go all");
+    assert_eq!([run(0, None), run(0, Some(true))], [10, 10]);
+}
+
+#[test]
+fn expiries_beyond_the_budget_are_held_and_probes_decide() {
+    let now = Instant::now();
+    let all: Vec<_> = (0..4).map(|n| instance("alpha", &format!("h{n}:1"))).collect();
+    let mut view = watched(now);
+    view.apply(&replaced(&all, 1, 1), now);
+    let expired: Vec<_> =
+        (0..3).map(|n| removed("alpha", &format!("h{n}:1"), RemovalReason::Expired)).collect();
+    assert_eq!(names(&view.apply(&changed(expired, 4), now)), ["alpha"]);
+    assert_eq!(shown(&view), ["alpha h1:1 held", "alpha h2:1 held", "alpha h3:1"]);
+    assert_eq!(view.held().next().unwrap().1.hold.unwrap().reason, HoldReason::Expired);
+    // The registry repeating itself proves nothing new; a beat that comes through does, and so do probes.
+    for round in 1..9 {
+        view.apply(&replaced(&all[3..], 1, 4), now + round * CONFIRM_AFTER);
+    }
+    assert_eq!(view.count(), 3);
+    view.apply(&changed(vec![upsert(&all[1])], 5), now);
+    let (alpha, dead) = (name("alpha"), id("h2:1"));
+    view.record_probe(&alpha, &dead, false, now);
+    view.record_probe(&alpha, &dead, false, now);
+    assert_eq!(shown(&view), ["alpha h1:1", "alpha h3:1"]);
+    assert_eq!(ends(&view), [("named_again", 1), ("probes_failed", 1)]);
+    // A word of its own is not an expiry.
+    let gone = vec![
+        removed("alpha", "h1:1", RemovalReason::Deregistered),
+        removed("alpha", "h3:1", RemovalReason::Removed),
+    ];
+    view.apply(&changed(gone, 7), now);
+    assert_eq!(view.count(), 0);
+}
+
+fn restored(instances: &[Instance], age: Duration, epoch: Option<u128>, now: Instant) -> View {
+    let known = |i: &Instance| Known { instance: Arc::new(i.clone()), last_proof: now - age };
+    let position = epoch.map(|epoch| at(epoch, 1));
+    View::restore(instances.iter().map(known).collect(), Some(SourceKind::Watched), position, now)
+}
+
+#[test]
+fn the_last_known_good_is_served_held_until_a_source_speaks() {
+    let now = Instant::now();
+    let (a, b) = (instance("alpha", "a:1"), instance("beta", "b:1"));
+    let both = [a.clone(), b.clone()];
+    let view = restored(&both, 12 * S, Some(1), now);
+    assert!(view.is_complete());
+    assert_eq!(shown(&view), ["alpha a:1 held", "beta b:1 held"]);
+    assert_eq!((view.status().last_proof, view.status().position), (Some(now - 12 * S), None));
+    for (event, reason) in [
+        (replaced(std::slice::from_ref(&a), 1, 5), HoldReason::Missing),
+        (replaced(std::slice::from_ref(&a), 2, 5), HoldReason::NewEpoch),
+        (in_state(SourceState::Warming, replaced(std::slice::from_ref(&a), 1, 5)), HoldReason::NotServing),
+        (poll(std::slice::from_ref(&a), &[]), HoldReason::NoHistory),
+    ] {
+        let mut view = view.clone();
+        view.apply(&event, now);
+        assert_eq!(reasons(&view), [("beta", reason)]);
+    }
+    let mut other_kind = view.clone();
+    other_kind.apply(&Event::Identified(SourceKind::Polled), now);
+    other_kind.apply(&Event::Identified(SourceKind::Watched), now);
+    other_kind.apply(&replaced(&[], 1, 5), now);
+    assert_eq!(reasons(&other_kind)[0].1, HoldReason::NewEpoch, "the kind on the disk is a guess");
+    assert!(!restored(&[], S, Some(1), now).is_complete(), "nothing is no knowledge");
+}
+
+#[test]
+fn what_the_disk_says_is_disproved_by_probes_only_while_others_are_answered() {
+    let now = Instant::now();
+    let both = [instance("alpha", "a:1"), instance("beta", "b:1")];
+    let mut view = restored(&both, S, Some(1), now);
+    let probe = |view: &mut View, instance: &Instance, alive| {
+        view.record_probe(&instance.service, &instance.instance_id, alive, now)
+    };
+    for _ in 0..9 {
+        assert!(probe(&mut view, &both[0], false).is_empty());
+        assert!(probe(&mut view, &both[1], false).is_empty());
+    }
+    probe(&mut view, &both[1], true);
+    assert_eq!(names(&probe(&mut view, &both[0], false)), ["alpha"]);
+    assert_eq!(shown(&view), ["beta b:1 held"]);
+    view.tick(now + HOLD_LIMIT);
+    assert_eq!(shown(&view), ["beta b:1 stale"]);
+}
+
+#[test]
+fn an_operator_lets_go_what_is_held_and_nothing_else() {
+    let now = Instant::now();
+    let all = [
+        instance("alpha", "a:1"),
+        instance("alpha", "a:2"),
+        instance("beta", "b:1"),
+        instance("gamma", "c:1"),
+    ];
+    let mut view = watched(now);
+    view.apply(&replaced(&all, 1, 1), now);
+    view.apply(&replaced(&all[3..], 2, 1), now);
+    let (alpha, gamma) = (name("alpha"), name("gamma"));
+    assert_eq!(view.clone().release(None, None).0.len(), 3);
+    assert_eq!(view.clone().release(Some(&alpha), None).0.len(), 2);
+    assert!(view.clone().release(Some(&gamma), None).0.is_empty(), "vouched for");
+    let (released, touched) = view.release(Some(&alpha), Some(&id("a:2")));
+    assert_eq!(released, [Released { service: alpha, instance_id: id("a:2") }]);
+    assert_eq!(names(&touched), ["alpha"]);
+    assert_eq!(shown(&view), ["alpha a:1 held", "beta b:1 held", "gamma c:1"]);
+    assert_eq!(ends(&view), [("released", 1)]);
+}
+
+#[test]
+fn every_held_instance_gets_its_turn_to_be_probed() {
+    let now = Instant::now();
+    let all: Vec<_> = (0..100).map(|n| instance(&format!("service{}", n % 7), &format!("h{n}:1"))).collect();
+    let mut view = polled(now);
+    view.apply(&poll(&all, &[]), now);
+    view.apply(&poll(&[], &[]), now);
+    let mut asked = BTreeSet::new();
+    for round in 0..10 {
+        for instance in view.take_probes(10, now) {
+            assert!(asked.insert((instance.service.clone(), instance.instance_id.clone())), "round {round}");
+            view.record_probe(&instance.service, &instance.instance_id, true, now);
+        }
+    }
+    assert_eq!(asked.len(), 100);
+    assert!(view.take_probes(10, now).is_empty(), "all were asked just now");
+    assert_eq!(view.take_probes(10, now + S).len(), 10);
+    assert_eq!(view.take_probes(200, now + S).len(), 90, "not again while the outcome is open");
 }
 
 #[test]
@@ -140,9 +341,7 @@ fn missing_from_any_other_read_is_held() {
         view.apply(&replaced(&[a.clone(), b.clone()], 1, 1), now);
         assert_eq!(names(&view.apply(&event, now)), ["beta"], "{reason:?}");
         assert_eq!(shown(&view), ["alpha a:1", "beta b:1 held"]);
-        let held: Vec<_> = view.held().map(|(n, seen)| (n.as_str(), seen.hold.unwrap().reason)).collect();
-        assert_eq!(held, [("beta", reason)]);
-        // What is held was not known in this history: its next read proves nothing new about it.
+        assert_eq!(reasons(&view), [("beta", reason)]);
         assert!(view.apply(&event, now).is_empty());
         view.apply(&replaced(std::slice::from_ref(&a), 2, 10), now);
         assert_eq!(shown(&view), ["alpha a:1", "beta b:1 held"]);
@@ -168,12 +367,16 @@ fn another_kind_of_registry_is_another_history() {
     view.apply(&Event::Identified(SourceKind::Polled), now);
     view.apply(&Event::Identified(SourceKind::Watched), now);
     view.apply(&replaced(&[], 1, 2), now);
-    assert_eq!(shown(&view), ["alpha a:1 held", "beta b:1 held"]);
+    assert_eq!(reasons(&view), [("alpha", HoldReason::NewEpoch), ("beta", HoldReason::NewEpoch)]);
     let mut same = watched(now);
     same.apply(&replaced(&both, 1, 1), now);
     same.apply(&Event::Identified(SourceKind::Watched), now);
     same.apply(&replaced(&[], 1, 2), now);
-    assert_eq!(shown(&same), [""; 0], "the same kind again is no news");
+    assert_eq!(
+        reasons(&same),
+        [("alpha", HoldReason::Missing), ("beta", HoldReason::Missing)],
+        "the same kind again is no news"
+    );
 }
 
 #[test]
