@@ -19,6 +19,7 @@ pub mod snapshot;
 pub mod watch;
 pub mod legacy;
 pub mod barrier;
+pub mod probe;
 
 pub use field_error::FieldError;
 pub use instance::{Instance, Lease, Status};

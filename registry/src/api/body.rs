@@ -59,6 +59,8 @@ pub(super) enum Kind {
     Epoch,
     /// A list of pairs of whole numbers.
     Pairs,
+    /// A list whose elements are judged by their own types.
+    List,
 }
 
 /// A field of a small fixed body.
@@ -104,6 +106,7 @@ fn wanted(kind: Kind, value: &Value) -> Option<&'static str> {
         Kind::Epoch => {
             (value.as_str().is_some_and(|s| s.parse::<Epoch>().is_ok()), "a string of 32 hexadecimal digits")
         }
+        Kind::List => (value.is_array(), "a list"),
         Kind::Pairs => (
             value.as_array().is_some_and(|pairs| pairs.iter().all(pair)),
             "a list of [handle, generation] pairs of whole numbers",

@@ -32,6 +32,8 @@ pub(crate) struct Metrics {
     revision: Gauge,
     watchers: Gauge,
     serving: Gauge,
+    preserving: Gauge,
+    stale: Gauge,
     expired: Counter,
 }
 
@@ -51,10 +53,24 @@ impl Metrics {
         let services = gauge("services", "Names with a live instance");
         let revision = gauge("revision", "The revision of the last change");
         let watchers = gauge("watchers", "Watches and snapshots being answered");
-        let serving = gauge("serving", "1 when the state is serving, 0 while it is warming");
+        let serving = gauge("serving", "1 when the state is serving");
+        let preserving = gauge("preserving", "1 while self-preservation keeps what expires");
+        let stale = gauge("stale_leases", "Leases that ran out and are kept by self-preservation");
         let expired = Counter::default();
         registry.register("expired_leases", "Leases that ran out since the start", expired.clone());
-        Self { registry, calls, renewals, instances, services, revision, watchers, serving, expired }
+        Self {
+            registry,
+            calls,
+            renewals,
+            instances,
+            services,
+            revision,
+            watchers,
+            serving,
+            preserving,
+            stale,
+            expired,
+        }
     }
 
     pub(super) fn count(&self, call: &'static str, status: StatusCode) {
@@ -74,6 +90,8 @@ impl Shared {
         metrics.revision.set(i64::try_from(position.revision.0).unwrap_or(i64::MAX));
         metrics.watchers.set(whole(MAX_WATCHERS - self.watchers.available_permits()));
         metrics.serving.set(i64::from(state == SourceState::Serving));
+        metrics.preserving.set(i64::from(state == SourceState::Preserving));
+        metrics.stale.set(whole(stats.stale));
         metrics.expired.inner().store(stats.expired_total, Ordering::Relaxed);
         let mut rendered = String::new();
         // Writing to a String does not fail.
@@ -96,6 +114,7 @@ pub(super) fn health(shared: &Shared) -> Answer {
         "revision": position.revision,
         "services": stats.services,
         "instances": stats.instances,
+        "stale": stats.stale,
     });
     refused::json(StatusCode::OK, &body)
 }

@@ -14,6 +14,7 @@ mod change_line;
 mod watch;
 mod stream;
 mod barrier;
+mod probes;
 mod shared;
 
 use std::sync::Arc;
@@ -68,6 +69,7 @@ async fn dispatch(
         Route::Watch => watch::answer(shared, &request, query).await,
         Route::Ack => barrier::ack(shared, request).await,
         Route::Barrier => barrier::wait(shared, &request, query).await,
+        Route::Probes => probes::answer(shared, request).await,
         Route::Health => Ok(metrics::health(shared)),
         Route::Metrics => Ok(metrics::answer(shared)),
     }

@@ -20,6 +20,7 @@ pub(super) enum Route<'p> {
     Watch,
     Ack,
     Barrier,
+    Probes,
 }
 
 pub(super) fn find(path: &str) -> Option<Route<'_>> {
@@ -42,6 +43,7 @@ pub(super) fn find(path: &str) -> Option<Route<'_>> {
         (Some("v1"), Some("watch"), None, ..) => Route::Watch,
         (Some("v1"), Some("ack"), None, ..) => Route::Ack,
         (Some("v1"), Some("barrier"), None, ..) => Route::Barrier,
+        (Some("v1"), Some("probes"), None, ..) => Route::Probes,
         (Some("v1"), Some("services"), Some(service), Some("instances"), Some(id)) => {
             Route::Instance { service: decode(service)?, id: decode(id)? }
         }
@@ -70,13 +72,14 @@ impl Route<'_> {
             Self::Watch => "watch",
             Self::Ack => "ack",
             Self::Barrier => "barrier",
+            Self::Probes => "probes",
         }
     }
 
     /// What may be done with it. HEAD does not wait, so what waits has none.
     pub(super) fn methods(&self) -> &'static [&'static str] {
         match self {
-            Self::Register | Self::Heartbeat | Self::Heartbeats | Self::Ack => &["POST"],
+            Self::Register | Self::Heartbeat | Self::Heartbeats | Self::Ack | Self::Probes => &["POST"],
             Self::Deregister { .. } => &["DELETE"],
             Self::Instance { .. } => &["PUT", "PATCH", "DELETE"],
             Self::Watch | Self::Barrier => &["GET"],

@@ -125,9 +125,16 @@ impl Shared {
     fn tell(&self, told: Published) -> Published {
         let now = *self.published.borrow();
         if now != told {
-            let Stats { instances, services, expired_total } = self.store().stats();
+            let Stats { instances, services, expired_total, stale } = self.store().stats();
             let (revision, state) = (now.revision, now.state);
-            tracing::info!(%revision, %state, services, instances, expired_total, "registrations changed");
+            if state == SourceState::Preserving && told.state != state {
+                tracing::warn!(
+                    "self-preservation: too much expired at once, nothing more is removed for expiry"
+                );
+            } else if told.state == SourceState::Preserving && told.state != state {
+                tracing::warn!("self-preservation is over");
+            }
+            tracing::info!(%revision, %state, services, instances, expired_total, stale, "registrations changed");
         }
         now
     }

@@ -100,7 +100,8 @@ impl Store {
     fn take_in(&mut self, instance: Arc<Instance>, beat_ms: u64) -> bool {
         let lease = Duration::from_secs(instance.lease.ttl_s.into());
         let deadline_ms = beat_ms + millis(lease) + seconds(vertice_registry_api::limits::GRACE_S);
-        let held = Held { instance: instance.clone(), deadline_ms, drained_ms: None, beat_ms, stale_ms: None };
+        let held =
+            Held { instance: instance.clone(), deadline_ms, drained_ms: None, beat_ms, stale_ms: None };
         let Some(slot) = self.slots.insert(held) else { return false };
         let record = self.services.entry(instance.service.clone()).or_default();
         record.instances.insert(instance.instance_id.clone(), slot);
@@ -110,4 +111,3 @@ impl Store {
         true
     }
 }
-

@@ -6,7 +6,7 @@ use vertice_registry_api::watch::RemovalReason;
 use vertice_registry_api::{Epoch, ServiceName, SourceState, limits};
 
 use super::wheel::Turn;
-use super::{Refusal, Store, seconds};
+use super::{Refusal, Store, preserve, seconds};
 
 /// A renewed lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,10 @@ pub struct Advanced {
 /// What to do about a slot that the wheel named.
 enum Verdict {
     Keep,
-    Remove(RemovalReason),
+    /// As stale.
+    Mark,
+    Expire,
+    EndDraining,
 }
 
 impl Store {
@@ -83,26 +86,99 @@ impl Store {
         batch
     }
 
-    /// Never touches the wheel: a deadline that moves back is found when its old second comes.
+    /// Never touches the wheel (unless it was stale): a deadline that moves back is found when its old second comes.
     fn beat_slot(&mut self, slot: u32, lease_ms: u64) -> Option<Beat> {
         let held = self.slots.get_mut(slot)?;
         let ttl_s = held.instance.lease.ttl_s;
         held.beat_ms = lease_ms;
         held.deadline_ms = lease_ms + seconds(ttl_s) + seconds(limits::GRACE_S);
+        if self.freshen(slot) {
+            self.arm(slot);
+        }
         Some(Beat { ttl_s })
+    }
+
+    /// Takes the mark of staleness back; whether there was one, which is a change.
+    pub(super) fn freshen(&mut self, slot: u32) -> bool {
+        let Some(stale) = self.slots.get(slot).map(|held| &held.instance).filter(|i| i.stale) else {
+            return false;
+        };
+        let mut fresh = (**stale).clone();
+        fresh.stale = false;
+        self.replace(slot, fresh);
+        true
+    }
+
+    /// Marks an expired lease instead of removing it.
+    fn go_stale(&mut self, slot: u32, lease_ms: u64) {
+        let Some(held) = self.slots.get_mut(slot) else { return };
+        held.stale_ms = Some(lease_ms);
+        let mut stale = (*held.instance).clone();
+        stale.stale = true;
+        self.preservation.mark(slot, stale.zone.as_deref(), lease_ms);
+        self.replace(slot, stale);
+        // Only a deadline of draining is left for the wheel.
+        self.arm(slot);
+    }
+
+    /// Removes a stale lease that somebody proved dead; whether it was stale and of that generation.
+    pub fn proven_dead(&mut self, service: &str, id: &str, generation: u64, now: Duration) -> bool {
+        self.clock.observe(now);
+        let slot = self.owned(service, id, Some(generation)).ok();
+        let stale = slot.filter(|slot| self.slots.get(*slot).is_some_and(|held| held.instance.stale));
+        if let Some(slot) = stale {
+            self.expire(slot);
+        }
+        stale.is_some()
+    }
+
+    /// An operator ends self-preservation: what is stale goes, at its bounded rate. Whether there was anything to end.
+    pub fn release(&mut self) -> bool {
+        let ended = self.preservation.release();
+        self.settle_state();
+        ended
+    }
+
+    /// How long self-preservation has lasted; `None`: it is not on.
+    pub fn preserving_for(&mut self, now: Duration) -> Option<Duration> {
+        let lease_ms = self.clock.observe(now);
+        self.preservation.since_ms().map(|since_ms| preserve::age(since_ms, lease_ms))
+    }
+
+    fn settle_state(&mut self) -> bool {
+        let state = match (self.state, self.preservation.since_ms()) {
+            (SourceState::Warming, _) => SourceState::Warming,
+            (_, Some(_)) => SourceState::Preserving,
+            (_, None) => SourceState::Serving,
+        };
+        let changed = self.state != state;
+        self.state = state;
+        changed
     }
 
     /// Removes what ran out, in at most `budget` steps. To be called every [`super::TICK`].
     pub fn advance(&mut self, now: Duration, budget: usize) -> Advanced {
         let lease_ms = self.clock.observe(now);
         let mut advanced = Advanced::default();
+        self.preservation.pass(lease_ms);
         if self.state == SourceState::Warming && lease_ms >= self.warm_ms {
             self.state = SourceState::Serving;
+            self.preservation.warmed(lease_ms);
             advanced.state_changed = true;
         }
+        advanced.more = !self.spend(lease_ms, budget);
+        advanced.state_changed |= self.settle_state();
+        advanced
+    }
+
+    /// Does the work that is due, in at most `budget` steps; whether all of it is done.
+    fn spend(&mut self, lease_ms: u64, budget: usize) -> bool {
         for _ in 0..budget {
             match self.wheel.turn(lease_ms / 1000) {
-                Turn::Idle => return advanced,
+                Turn::Idle => match self.overdue(lease_ms) {
+                    Some(slot) => self.expire(slot),
+                    None => return true,
+                },
                 Turn::Look { slot, armed_s } if self.slots.armed_s(slot) == Some(armed_s) => {
                     self.slots.set_armed(slot, None);
                     self.look_at(slot, lease_ms);
@@ -111,8 +187,20 @@ impl Store {
                 Turn::Look { .. } | Turn::Step => {}
             }
         }
-        advanced.more = true;
-        advanced
+        false
+    }
+
+    /// A stale lease whose time is over.
+    fn overdue(&mut self, lease_ms: u64) -> Option<u32> {
+        if self.state == SourceState::Warming {
+            return None;
+        }
+        self.preservation.overdue(lease_ms)
+    }
+
+    fn expire(&mut self, slot: u32) {
+        self.expired_total += 1;
+        self.remove(slot, RemovalReason::Expired);
     }
 
     fn look_at(&mut self, slot: u32, lease_ms: u64) {
@@ -120,32 +208,36 @@ impl Store {
             // A free slot is armed again when it is used again.
             None => {}
             Some(Verdict::Keep) => self.arm(slot),
-            Some(Verdict::Remove(reason)) => {
-                if reason == RemovalReason::Expired {
-                    self.expired_total += 1;
-                }
-                self.remove(slot, reason);
-            }
+            Some(Verdict::Mark) => self.go_stale(slot, lease_ms),
+            Some(Verdict::Expire) => self.expire(slot),
+            Some(Verdict::EndDraining) => self.remove(slot, RemovalReason::Drained),
         }
     }
 
-    fn judge(&self, slot: u32, lease_ms: u64) -> Option<Verdict> {
+    fn judge(&mut self, slot: u32, lease_ms: u64) -> Option<Verdict> {
         let held = self.slots.get(slot)?;
         if held.drained_ms.is_some_and(|at| at <= lease_ms) {
-            return Some(Verdict::Remove(RemovalReason::Drained));
+            return Some(Verdict::EndDraining);
         }
         let over = held.deadline_ms <= lease_ms && self.state != SourceState::Warming;
-        Some(if over { Verdict::Remove(RemovalReason::Expired) } else { Verdict::Keep })
+        if !over || held.instance.stale {
+            return Some(Verdict::Keep);
+        }
+        let (zone, ttl_s) = (held.instance.zone.as_deref(), held.instance.lease.ttl_s);
+        let may = self.preservation.may_expire(zone, ttl_s, lease_ms);
+        Some(if may { Verdict::Expire } else { Verdict::Mark })
     }
 
     /// Makes sure that the wheel looks at `slot` no later than in the second after its deadline.
     pub(super) fn arm(&mut self, slot: u32) {
         let Some(held) = self.slots.get(slot) else { return };
-        let mut due_ms = held.deadline_ms;
+        let mut expires_ms = held.deadline_ms;
         if self.state == SourceState::Warming {
-            due_ms = due_ms.max(self.warm_ms);
+            expires_ms = expires_ms.max(self.warm_ms);
         }
-        let due_ms = held.drained_ms.map_or(due_ms, |at| at.min(due_ms));
+        // A stale lease has run out already; preservation has it on its own list.
+        let expires_ms = Some(expires_ms).filter(|_| !held.instance.stale);
+        let Some(due_ms) = held.drained_ms.into_iter().chain(expires_ms).min() else { return };
         // The second after, so that the deadline has passed for sure when it comes up.
         let due_s = due_ms / 1000 + 1;
         if self.slots.armed_s(slot).is_none_or(|armed_s| armed_s > due_s) {

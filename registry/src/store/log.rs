@@ -60,6 +60,11 @@ impl ChangeLog {
         Self { entries: VecDeque::new(), bytes: 0, last: Revision(0), max_entries, max_bytes }
     }
 
+    /// An empty log after which revision `last` + 1 comes.
+    pub(super) fn starting_at(last: Revision, max_entries: usize, max_bytes: usize) -> Self {
+        Self { last, ..Self::new(max_entries, max_bytes) }
+    }
+
     /// The revision of the last change.
     pub(super) fn last(&self) -> Revision {
         self.last

@@ -10,13 +10,17 @@ mod slots;
 mod service;
 mod register;
 mod change;
+mod preserve;
 mod lease;
 mod read;
+mod follow;
 pub mod acks;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod rule_tests;
+#[cfg(test)]
+mod preserve_tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +39,7 @@ pub use register::{Registered, Registrant};
 
 use clock::{LeaseClock, millis};
 use log::ChangeLog;
+use preserve::Preservation;
 use service::ServiceRecord;
 use slots::{Held, Slots};
 use wheel::Wheel;
@@ -101,6 +106,7 @@ pub struct Store {
     log: ChangeLog,
     clock: LeaseClock,
     wheel: Wheel,
+    preservation: Preservation,
     /// Lease time, in milliseconds, before which no lease expires.
     warm_ms: u64,
     state: SourceState,
@@ -124,6 +130,7 @@ impl Store {
             log: ChangeLog::new(limits.log_entries, limits.log_bytes),
             clock,
             wheel: Wheel::new(lease_ms / 1000),
+            preservation: Preservation::new(),
             warm_ms: lease_ms + seconds(limits::DEFAULT_TTL_S) + seconds(limits::GRACE_S),
             state: SourceState::Warming,
             expired_total: 0,
@@ -185,6 +192,14 @@ impl Store {
         let Some(held) = self.slots.get_mut(slot) else { return };
         let content = Arc::new(content);
         let before = std::mem::replace(&mut held.instance, content.clone());
+        let was_stale_ms = if content.stale { None } else { held.stale_ms.take() };
+        if let Some(since_ms) = was_stale_ms {
+            self.preservation.unmark(slot, before.zone.as_deref(), since_ms);
+        }
+        if before.zone != content.zone {
+            self.preservation.leave(before.zone.as_deref());
+            self.preservation.enter(content.zone.as_deref());
+        }
         if before.registered_by != content.registered_by {
             count_down(&mut self.principals, &before.registered_by);
             count_up(&mut self.principals, &content.registered_by);
@@ -195,7 +210,11 @@ impl Store {
     }
 
     fn remove(&mut self, slot: u32, reason: RemovalReason) {
-        let Some(Held { instance, .. }) = self.slots.remove(slot) else { return };
+        let Some(Held { instance, stale_ms, .. }) = self.slots.remove(slot) else { return };
+        if let Some(since_ms) = stale_ms {
+            self.preservation.unmark(slot, instance.zone.as_deref(), since_ms);
+        }
+        self.preservation.leave(instance.zone.as_deref());
         if let Some(record) = self.services.get_mut(&instance.service) {
             record.instances.remove(&instance.instance_id);
             if record.instances.is_empty() {

@@ -37,6 +37,8 @@ pub struct Stats {
     pub services: usize,
     /// Leases that ran out since the start.
     pub expired_total: u64,
+    /// Leases that ran out and are kept by self-preservation.
+    pub stale: usize,
 }
 
 impl Store {
@@ -51,6 +53,7 @@ impl Store {
             instances: self.slots.len(),
             services: self.services.len(),
             expired_total: self.expired_total,
+            stale: self.preservation.stale(),
         }
     }
 

@@ -49,11 +49,12 @@ impl Store {
             wanted.incarnation = 0;
         }
         let ttl_s = wanted.ttl_s.unwrap_or(limits::DEFAULT_TTL_S);
-        let (slot, created, changed) = match self.find(wanted.service.as_str(), wanted.instance_id.as_str()) {
-            None => (self.insert(wanted, by, ttl_s, lease_ms, unix_ms)?, true, true),
-            Some(slot) => (slot, false, self.reregister(slot, wanted, by, ttl_s, unix_ms)?),
-        };
-        self.renew(slot, ttl_s, lease_ms);
+        let (slot, created, mut changed) =
+            match self.find(wanted.service.as_str(), wanted.instance_id.as_str()) {
+                None => (self.insert(wanted, by, ttl_s, lease_ms, unix_ms)?, true, true),
+                Some(slot) => (slot, false, self.reregister(slot, wanted, by, ttl_s, unix_ms)?),
+            };
+        changed |= self.renew(slot, ttl_s, lease_ms);
         let generation = self.slots.get(slot).ok_or(Refusal::Unknown)?.instance.generation;
         Ok(Registered { generation, handle: slot.into(), ttl_s, created, changed })
     }
@@ -81,13 +82,19 @@ impl Store {
             content.service = known;
         }
         let content = Arc::new(content);
-        let held =
-            Held { instance: content.clone(), deadline_ms: lease_ms, drained_ms: None, beat_ms: lease_ms };
+        let held = Held {
+            instance: content.clone(),
+            deadline_ms: lease_ms,
+            drained_ms: None,
+            beat_ms: lease_ms,
+            stale_ms: None,
+        };
         let full = Refusal::Full { what: "instances", limit: self.limits.instances };
         let slot = self.slots.insert(held).ok_or(full)?;
         let record = self.services.entry(content.service.clone()).or_default();
         record.instances.insert(content.instance_id.clone(), slot);
         count_up(&mut self.principals, by.name);
+        self.preservation.enter(content.zone.as_deref());
         self.digest.add(&content);
         self.log.push(Change::Upsert(content), self.digest);
         Ok(slot)
@@ -110,6 +117,8 @@ impl Store {
         let mut after = content(wanted, before.generation, ttl_s, by.name, before.registered_at_ms);
         // An operator's word outlives the process that it was about, until the record goes.
         after.status_override = before.status_override;
+        // Nor is being stale content of the registrant's; a renewal takes it back.
+        after.stale = before.stale;
         if !newer && after == *before {
             return Ok(false);
         }
@@ -126,11 +135,12 @@ impl Store {
             held.drained_ms = None;
         }
         after.service = before.service.clone();
+        after.stale = false;
         self.replace(slot, after);
         Ok(true)
     }
 
-    fn room_for(&self, by: Registrant<'_>) -> Result<(), Refusal> {
+    pub(super) fn room_for(&self, by: Registrant<'_>) -> Result<(), Refusal> {
         let limit = self.limits.instances_per_principal;
         let has = self.principals.get(by.name).copied().unwrap_or(0);
         if by.limited && has >= limit {
@@ -140,11 +150,14 @@ impl Store {
     }
 
     /// Gives `slot` a full lease from now on and makes sure that the wheel looks at it in time.
-    pub(super) fn renew(&mut self, slot: u32, ttl_s: u32, lease_ms: u64) {
-        let Some(held) = self.slots.get_mut(slot) else { return };
+    /// Whether that made a revision, because it was stale.
+    pub(super) fn renew(&mut self, slot: u32, ttl_s: u32, lease_ms: u64) -> bool {
+        let Some(held) = self.slots.get_mut(slot) else { return false };
         held.beat_ms = lease_ms;
         held.deadline_ms = lease_ms + seconds(ttl_s) + seconds(limits::GRACE_S);
+        let freshened = self.freshen(slot);
         self.arm(slot);
+        freshened
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) struct Held {
     pub(super) drained_ms: Option<u64>,
     /// Lease time, in milliseconds, of the last renewal.
     pub(super) beat_ms: u64,
+    /// Lease time, in milliseconds, since which it is stale.
+    pub(super) stale_ms: Option<u64>,
 }
 
 #[derive(Debug, Default)]

@@ -18,5 +18,6 @@ mod watch;
 mod stream;
 mod barrier;
 mod leases;
+mod preservation;
 mod tokens;
 mod bad_input;
