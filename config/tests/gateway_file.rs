@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use vertice_config::Env;
 use vertice_config::gateway::{
     AccessLogConfig, Flags, GatewayConfig, HostPattern, Mistake, PathPattern, PathRewrite, RegistryPlace,
-    resolve,
+    WhenStale, resolve,
 };
 
 /// `text` below a listener, so that a case is about itself alone. The listener takes no line.
@@ -208,6 +208,8 @@ fn registry() {
             ),
             ("[registry]\nrequest_timeout = 2", "2:19: `registry.request_timeout` is 2", "\"2s\""),
             ("[registry]\npoll_interval = \"0s\"", "2:17: `registry.poll_interval` is '0s'", "1ms to 24h"),
+            ("[registry]\nstale_after = \"none\"", "2:15: `registry.stale_after` is 'none'", "\"never\""),
+            ("[registry]\nwhen_stale = \"drop\"", "2:14: `registry.when_stale` is 'drop'", "\"refuse\""),
         ],
         with_listener,
     );
@@ -215,6 +217,13 @@ fn registry() {
     assert!(
         !refused(&with_listener("[registry]\nurl = \"http://u:hunter2@a\"")).concat().contains("hunter2")
     );
+
+    let config =
+        accepted(&with_listener("[registry]\nstale_after = \"1h\"\nwhen_stale = \"refuse\"")).registry;
+    assert_eq!((config.stale_after, config.when_stale), (Some(Duration::from_hours(1)), WhenStale::Refuse));
+    let config =
+        accepted(&with_listener("[registry]\nstale_after = \"never\"\nwhen_stale = \"serve\"")).registry;
+    assert_eq!((config.stale_after, config.when_stale), (None, WhenStale::Serve));
 
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "s3cret\r\n").unwrap();

@@ -104,8 +104,6 @@ pub struct View {
     ended: [u64; HoldEnd::ALL.len()],
     expiries: ExpiryBudget,
     guard: AbsenceGuard,
-    /// Where the next probes are taken from.
-    cursor: Option<(ServiceName, InstanceId)>,
     /// When a probe last had an answer.
     answered: Option<Instant>,
     /// When a second read was last asked for.

@@ -88,6 +88,20 @@ pub struct RegistryConfig {
     pub request_timeout: Duration,
     /// Between two reads of a registry that cannot be watched.
     pub poll_interval: Duration,
+    /// How long what is known of a service counts without a word of the registry; `None`: for ever.
+    pub stale_after: Option<Duration>,
+    /// What happens past it.
+    pub when_stale: WhenStale,
+}
+
+/// What becomes of requests to a service that the registry has not vouched for in a long time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenStale {
+    /// Served, and marked.
+    #[default]
+    Serve,
+    /// Answered with 503.
+    Refuse,
 }
 
 /// Which registry.

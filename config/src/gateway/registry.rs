@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::RegistryPlace;
+use toml::de::DeValue;
+use vertice_registry_api::name::shorten;
+
+use super::{RegistryPlace, WhenStale};
 use crate::keys::{Key, names};
-use crate::reader::{Reading, Said, Section, Wrong};
+use crate::reader::{Outcome, Reading, Said, Section, Wrong};
 use crate::secret::Secret;
 use crate::values;
 
@@ -55,6 +58,26 @@ pub(super) const KEYS: &[Key] = &[
         what: "Between two reads of a registry that cannot be watched.",
         why: "How long the original gateway trusts what it read.",
     },
+    Key {
+        name: "stale_after",
+        kind: "duration or \"never\"",
+        default: Some("\"never\""),
+        absent: "",
+        example: "\"1h\"",
+        what: "How long what was last known of a service counts without a word of the registry; what happens then says \
+               `when_stale`.",
+        why: "A registry that is away says nothing about services: they go on serving.",
+    },
+    Key {
+        name: "when_stale",
+        kind: "\"serve\" or \"refuse\"",
+        default: Some("\"serve\""),
+        absent: "",
+        example: "\"refuse\"",
+        what: "Past `stale_after`: `serve` goes on and marks the service as stale, `refuse` answers 503 with the reason \
+               `stale`.",
+        why: "An old address is right more often than no answer.",
+    },
 ];
 
 /// What the file says; `None` is for the other sources to fill.
@@ -64,6 +87,8 @@ pub(super) struct RegistrySpec {
     pub(super) token: Option<Secret>,
     pub(super) request_timeout: Option<Duration>,
     pub(super) poll_interval: Option<Duration>,
+    pub(super) stale_after: Option<Duration>,
+    pub(super) when_stale: WhenStale,
 }
 
 /// Reads the section; the token's file only when `token_wanted` (no variable has it).
@@ -100,6 +125,26 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, token_want
         token: token.and_then(|said| said.value),
         request_timeout: section.value(reading, "request_timeout", values::duration).map(|said| said.value),
         poll_interval: section.value(reading, "poll_interval", values::duration).map(|said| said.value),
+        stale_after: section.value(reading, "stale_after", duration_or_never).and_then(|said| said.value),
+        when_stale: section
+            .value(reading, "when_stale", when_stale)
+            .map_or_else(WhenStale::default, |s| s.value),
+    }
+}
+
+fn duration_or_never(value: &DeValue<'_>) -> Outcome<Option<Duration>> {
+    if value.as_str() == Some("never") {
+        return Ok(None);
+    }
+    let more = |wrong: Wrong| Wrong::new(wrong.what, format!("{}, or \"never\" for no limit", wrong.right));
+    values::duration(value).map(Some).map_err(more)
+}
+
+fn when_stale(value: &DeValue<'_>) -> Outcome<WhenStale> {
+    match values::text(value)? {
+        "serve" => Ok(WhenStale::Serve),
+        "refuse" => Ok(WhenStale::Refuse),
+        other => Err(Wrong::new(format!("is {}", shorten(other)), "give \"serve\" or \"refuse\"")),
     }
 }
 

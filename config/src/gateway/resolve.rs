@@ -125,6 +125,8 @@ fn merge(
                 .poll_interval
                 .or(file.registry.poll_interval)
                 .unwrap_or(defaults::POLL_INTERVAL),
+            stale_after: file.registry.stale_after,
+            when_stale: file.registry.when_stale,
         },
         workers: flags.workers.or(file.workers),
         state_dir: flags.state_dir.clone().or(file.state_dir),

@@ -113,10 +113,6 @@ pub struct Hold {
     pub(super) failures: u8,
     /// The read that began its absence, or made it worse.
     pub(super) absent_since: Instant,
-    /// When it was last given out to be probed.
-    pub(super) asked_at: Option<Instant>,
-    /// Given out, and the outcome is not in.
-    pub(super) asking: bool,
 }
 
 impl Hold {
@@ -130,8 +126,6 @@ impl Hold {
             last_probe: None,
             failures: 0,
             absent_since: now,
-            asked_at: None,
-            asking: false,
         }
     }
 

@@ -1,7 +1,6 @@
 //! The held instances: how they begin, are probed, and end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +10,6 @@ use vertice_registry_api::{Instance, InstanceId, Position, ServiceName};
 use super::{HOLD_LIMIT, Hold, HoldEnd, HoldReason, PROBE_FAILURES, SeenInstance, SeenService, View};
 use crate::event::SourceKind;
 
-/// Between two probes of one instance.
-const PROBE_PAUSE: Duration = Duration::from_secs(1);
 /// For this long an answered probe shows that our own network works.
 const NETWORK_PROOF: Duration = Duration::from_secs(30);
 
@@ -72,52 +69,6 @@ impl View {
         HoldEnd::ALL.into_iter().zip(self.ended)
     }
 
-    /// Up to `count` held instances to be probed now, each at most once a second and not again before its outcome is told
-    /// to [`View::record_probe`]. All get their turn, however many are held.
-    pub fn take_probes(&mut self, count: usize, now: Instant) -> Vec<Arc<Instance>> {
-        let total: usize = self.holds.values().map(BTreeSet::len).sum();
-        let mut taken = Vec::new();
-        for _ in 0..total {
-            if taken.len() >= count {
-                break;
-            }
-            let Some((name, id)) = self.after_cursor() else { break };
-            let seen = self.services.get_mut(&name).and_then(|service| service.instances.get_mut(&id));
-            if let Some(SeenInstance { instance, hold: Some(hold) }) = seen
-                && !hold.asking
-            {
-                if hold.asked_at.is_some_and(|at| now.saturating_duration_since(at) < PROBE_PAUSE) {
-                    // Who comes after it in the round was asked later still.
-                    break;
-                }
-                hold.asked_at = Some(now);
-                hold.asking = true;
-                taken.push(instance.clone());
-            }
-            self.cursor = Some((name, id));
-        }
-        taken
-    }
-
-    /// The held instance behind the cursor, from the beginning again at the end.
-    fn after_cursor(&self) -> Option<(ServiceName, InstanceId)> {
-        let first = |(name, ids): (&ServiceName, &BTreeSet<InstanceId>)| {
-            ids.first().map(|id| (name.clone(), id.clone()))
-        };
-        if let Some((name, id)) = &self.cursor {
-            let rest = (Bound::Excluded(id.clone()), Bound::Unbounded);
-            let same = self.holds.get(name).and_then(|ids| ids.range(rest).next());
-            if let Some(next) = same {
-                return Some((name.clone(), next.clone()));
-            }
-            let rest = (Bound::Excluded(name.clone()), Bound::Unbounded);
-            if let Some(next) = self.holds.range(rest).next().and_then(first) {
-                return Some(next);
-            }
-        }
-        self.holds.iter().next().and_then(first)
-    }
-
     /// Takes the outcome of a probe in. Says nothing about an instance that is not held (any more).
     pub fn record_probe(
         &mut self,
@@ -133,7 +84,6 @@ impl View {
         let network_works = self.answered.is_some_and(|at| now.saturating_duration_since(at) < NETWORK_PROOF);
         let seen = self.services.get_mut(name).and_then(|service| service.instances.get_mut(id));
         let Some(hold) = seen.and_then(|seen| seen.hold.as_mut()) else { return changed };
-        hold.asking = false;
         hold.last_probe = Some(alive);
         hold.failures = if alive { 0 } else { hold.failures.saturating_add(1) };
         let counts = hold.reason != HoldReason::LastKnownGood || network_works;

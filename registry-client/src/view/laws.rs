@@ -64,7 +64,8 @@ fn sick_answer(all: &[Instance], random: &mut fastrand::Rng) -> Event {
 
 /// Every held instance's probe answers as `alive` says.
 fn probe_all(view: &mut View, alive: impl Fn(&Instance) -> bool, now: Instant) {
-    for instance in view.take_probes(usize::MAX, now) {
+    let held: Vec<_> = view.held().map(|(_, seen)| seen.instance.clone()).collect();
+    for instance in held {
         let alive = alive(&instance);
         view.record_probe(&instance.service, &instance.instance_id, alive, now);
     }

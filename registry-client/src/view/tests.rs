@@ -306,26 +306,6 @@ fn an_operator_lets_go_what_is_held_and_nothing_else() {
 }
 
 #[test]
-fn every_held_instance_gets_its_turn_to_be_probed() {
-    let now = Instant::now();
-    let all: Vec<_> = (0..100).map(|n| instance(&format!("service{}", n % 7), &format!("h{n}:1"))).collect();
-    let mut view = polled(now);
-    view.apply(&poll(&all, &[]), now);
-    view.apply(&poll(&[], &[]), now);
-    let mut asked = BTreeSet::new();
-    for round in 0..10 {
-        for instance in view.take_probes(10, now) {
-            assert!(asked.insert((instance.service.clone(), instance.instance_id.clone())), "round {round}");
-            view.record_probe(&instance.service, &instance.instance_id, true, now);
-        }
-    }
-    assert_eq!(asked.len(), 100);
-    assert!(view.take_probes(10, now).is_empty(), "all were asked just now");
-    assert_eq!(view.take_probes(10, now + S).len(), 10);
-    assert_eq!(view.take_probes(200, now + S).len(), 90, "not again while the outcome is open");
-}
-
-#[test]
 fn missing_from_any_other_read_is_held() {
     let now = Instant::now();
     let (a, b) = (instance("alpha", "a:1"), instance("beta", "b:1"));
