@@ -92,7 +92,7 @@ impl Places {
             Ok(_) => loopback(port),
             Err(error) => {
                 notes.push(format!(
-                    "the usual port of the {what}, {port}, cannot be used ({error}): another one is used below"
+                    "port {port} cannot be used ({error}): another one for the {what}, see below"
                 ));
                 loopback(0)
             }

@@ -46,14 +46,13 @@ impl Report {
         }
     }
 
-    /// The last line, and what to exit with.
-    pub(super) fn conclude(&self) -> Result<(), String> {
+    /// All steps in one line; as an error with the failures, if there are any.
+    pub(super) fn conclude(&self) -> Result<String, String> {
         let seconds = self.started.elapsed().as_secs_f64();
         let (held, failed) = (self.held, self.failed.len());
         let summary = format!("{held} steps held, {failed} failed, in {seconds:.1} s");
         if self.failed.is_empty() {
-            say(&summary);
-            return Ok(());
+            return Ok(summary);
         }
         let mut text = summary;
         for failure in &self.failed {

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::command::OFFERED;
 use super::parts::{PAIR, Parts};
 
 /// What runs, as a table.
@@ -31,15 +30,6 @@ Everything is up, on this machine only. The logs of all parts are in {logs}
 
 {table}
 
-Try this in another terminal:
-
-  curl http://{gateway}/v2/{PAIR}/hello
-
-  Again and again it is one instance or the other. The other services, by their names:
-
-  curl 'http://{gateway}/v2/maximus_core_service/api/status?verbose=1'
-  curl -d 'any body' http://{gateway}/v2/ip_intel_service/query_ip
-
 Plug in a service of your own, here one that shows the files of a folder:
 
   python3 -m http.server {own_port} --bind 127.0.0.1 &
@@ -47,7 +37,7 @@ Plug in a service of your own, here one that shows the files of a folder:
        -d '{{\"service_name\": \"my_service\", \"endpoint\": \"http://127.0.0.1:{own_port}\", \"health_endpoint\": \"/\"}}'
   curl http://{gateway}/v2/my_service/
 
-  That lasts a minute, unless it is registered again. A sidecar keeps it for as long as the service is healthy:
+  That lasts a minute. A sidecar keeps it for as long as the service is healthy:
 
   {sidecar} --service-name my_service \\
       --service-host 127.0.0.1 --service-port {own_port} --service-health-endpoint / \\
@@ -56,10 +46,18 @@ Plug in a service of your own, here one that shows the files of a folder:
 Look behind it:
 
   {this} explain GET http://{gateway}/v2/{PAIR}/hello{explain_where}
-  http://{admin}/services   every endpoint, its state, and how old the truth is
-  http://{admin}/table      the routing table          (also /metrics, /ready)
+  http://{admin}/services   every endpoint, its state, how old the truth is   (also /table /metrics /ready)
 
 {help}
+
+Now try this in another terminal, again and again: it is one instance or the other.
+
+  curl http://{gateway}/v2/{PAIR}/hello
+
+  The other services, by their names:
+
+  curl 'http://{gateway}/v2/maximus_core_service/api/status?verbose=1'
+  curl -d 'any body' http://{gateway}/v2/ip_intel_service/query_ip
 ",
         logs = parts.logs().display(),
         table = running(parts),
@@ -68,18 +66,14 @@ Look behind it:
 }
 
 /// What can be typed here.
-pub(super) fn help() -> String {
-    format!(
-        "Type here, while you ask for answers there:
+pub(super) fn help() -> &'static str {
+    "Type here, while you ask for answers there:
 
-  stop 1           an instance stops in order; its sidecar takes it out of the registry   (start 1 brings it back)
-  kill 2           an instance is gone without a word; the gateway finds out by itself    (start 2 brings it back)
-  registry stop    the registry is killed; traffic goes on                                (registry start)
-  status           what the gateway knows, and how old that is
-  quit             takes everything down in order; so does Ctrl-C
-
-  {OFFERED}"
-    )
+  stop 1          an instance stops in order, its sidecar deregisters it       (back: start 1)
+  kill 2          an instance is gone without a word, the gateway finds out    (back: start 2)
+  registry stop   the registry is killed, traffic goes on                      (back: registry start)
+  status          what the gateway knows, and how old that is
+  quit            takes everything down in order; so does Ctrl-C"
 }
 
 /// The gateway's admin page `/services`, for people.

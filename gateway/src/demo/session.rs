@@ -31,7 +31,7 @@ pub(super) async fn run(
     report: &mut Report,
     signals: &mut Signals,
 ) -> Result<(), String> {
-    say("Vertice demo: a registry, three services with a sidecar per instance, and a gateway.");
+    say("Vértice demo: a registry, three services with a sidecar per instance, and a gateway.");
     for note in notes {
         say(&format!("  note: {note}"));
     }
@@ -52,7 +52,9 @@ pub(super) async fn run(
         () = parts.take_down(report) => {}
         _ = signals.next() => return Err("killed before everything had stopped in order".into()),
     }
-    ended.and_then(|()| report.conclude())
+    ended.and_then(|()| report.conclude())?;
+    say("Everything is down.");
+    Ok(())
 }
 
 async fn listen(parts: &mut Parts, signals: &mut Signals) {
@@ -145,7 +147,7 @@ async fn obey(command: Command, parts: &mut Parts) -> Result<String, String> {
             };
             Ok(format!("{}\n\nWhat the gateway knows:\n{known}", screen::running(parts)))
         }
-        Command::Help => Ok(screen::help()),
+        Command::Help => Ok(screen::help().to_owned()),
         // Taken care of before.
         Command::Quit => Ok(String::new()),
     }

@@ -47,7 +47,7 @@ const SECOND: usize = 2;
 
 /// Goes through the story and takes everything down, whatever happens. The error is the summary.
 pub(super) async fn run(parts: &mut Parts, report: &mut Report, signals: &mut Signals) -> Result<(), String> {
-    say("Vertice demo, self-check: one line per step");
+    say("Vértice demo, self-check: one line per step");
     let told = tokio::select! {
         told = timeout(STORY_TIME, tell(parts, report)) => match told {
             // A step that failed is in the report.
@@ -61,8 +61,12 @@ pub(super) async fn run(parts: &mut Parts, report: &mut Report, signals: &mut Si
         _ = signals.next() => return Err("killed before everything had stopped in order".into()),
     }
     match (told, report.conclude()) {
-        (Ok(()), verdict) => verdict,
-        (Err(why), Ok(())) => Err(why),
+        (Ok(()), Ok(summary)) => {
+            say(&summary);
+            Ok(())
+        }
+        (Ok(()), Err(failures)) => Err(failures),
+        (Err(why), Ok(_)) => Err(why),
         (Err(why), Err(failures)) => Err(format!("{why}\n{failures}")),
     }
 }
