@@ -19,8 +19,10 @@ use vertice_registry_api::ServiceUrl;
 use vertice_registry_client::{SourceConfig, View, source};
 
 use crate::admin::{self, AdminState};
-use crate::discovery::run::{Discovery, run};
+use crate::discovery::run::{Discovery, PROBES, run};
 use crate::discovery::update::Fallbacks;
+use crate::health::driver::HealthParts;
+use crate::health::{self, HealthStats, Reporter};
 use crate::listener::accept::{Door, INBOX};
 use crate::listener::bind::bind;
 use crate::route::{Action, OwnAnswer, Route, Routes};
@@ -113,7 +115,23 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
 
     let metrics: Vec<Arc<WorkerMetrics>> = (0..count).map(|_| Arc::default()).collect();
     let (stop, stopped) = watch::channel(false);
-    let (workers, doors) = start_workers(&config, sockets, &published, &metrics, policy.clone(), &stopped)?;
+    let (reporter, notices) = Reporter::new(&config.health);
+    let (workers, doors) =
+        start_workers(&config, sockets, &published, &metrics, policy.clone(), reporter, &stopped)?;
+
+    let health = Arc::new(HealthStats::default());
+    let (probed, probes) = mpsc::channel(PROBES);
+    tasks::spawn(
+        "health",
+        health::driver::run(HealthParts {
+            published: published.clone(),
+            rules: config.health,
+            policy,
+            notices,
+            probed,
+            stats: health.clone(),
+        }),
+    );
 
     let view = Arc::new(Mutex::new(View::new()));
     let discovery = Discovery {
@@ -127,13 +145,13 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
         published: published.clone(),
         fixed,
         fallbacks: fallbacks(&config),
-        policy,
+        probes,
         view: view.clone(),
         not_ready: Some(readiness.hold("no complete answer from the registry yet")),
     };
     tasks::spawn("discovery", run(discovery));
     if let Some(listener) = admin_listener {
-        let state = Arc::new(AdminState { published, view, metrics, doors, registry_url });
+        let state = Arc::new(AdminState { published, view, metrics, health, doors, registry_url });
         let shown = state.clone();
         let serve = vertice_process::admin::serve(
             listener,
@@ -198,6 +216,7 @@ fn start_workers(
     published: &Arc<Published>,
     metrics: &[Arc<WorkerMetrics>],
     policy: AddressPolicy,
+    health: Reporter,
     stopped: &watch::Receiver<bool>,
 ) -> Result<Started, StartError> {
     let log = config.access_log.as_ref().map(open_log).transpose()?;
@@ -208,6 +227,7 @@ fn start_workers(
         trusted_proxies: config.trusted_proxies.clone(),
         reason_header: config.reason_header,
         policy,
+        health,
     });
     let (doors, inboxes): (Vec<Door>, Vec<_>) = sockets
         .iter()
@@ -286,7 +306,7 @@ fn fixed(config: &GatewayConfig, workers: usize, policy: AddressPolicy) -> Fixed
     let named = config.services.iter().map(|service| service.name.clone());
     let configured: BTreeSet<_> =
         named.chain(config.routes.iter().map(|route| route.service.clone())).collect();
-    Fixed { workers, configured, policy }
+    Fixed { workers, configured, policy, newcomers_wait: config.health.active }
 }
 
 fn fallbacks(config: &GatewayConfig) -> Fallbacks {

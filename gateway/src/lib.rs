@@ -9,6 +9,7 @@ pub mod table;
 pub mod route;
 pub mod balance;
 pub mod upstream;
+pub mod health;
 pub mod discovery;
 pub mod admin;
 pub mod telemetry;

@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::AdminState;
+use crate::health::verdict::Verdict;
 use crate::table::{Service, StatusClass};
 use crate::telemetry::histogram::Sum;
 use crate::telemetry::metrics::{Counter, WorkerMetrics};
@@ -38,6 +39,7 @@ impl Collector for Snapshot {
         connections(state, &mut encoder)?;
         requests(state, &mut encoder)?;
         table(state, &mut encoder)?;
+        health(state, &mut encoder)?;
         services(state, &mut encoder)
     }
 }
@@ -178,6 +180,38 @@ fn table(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
     )?;
     let age = freshness.age_seconds().unwrap_or(f64::NAN);
     gauge(encoder, "registry_proof_age_seconds", "Time since the registry last gave a usable answer", age)
+}
+
+fn health(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+    let stats = &state.health;
+    family(encoder, "health_checks", "Checks of endpoints by result", "result", stats.checks())?;
+    family(
+        encoder,
+        "ejections",
+        "Endpoints left out because of what came of requests, by reason",
+        "reason",
+        stats.ejections(),
+    )?;
+    count(
+        encoder,
+        "ejections_refused",
+        "Endpoints that failed requests and stayed, because too many were out or it was the last good one",
+        stats.ejections_refused.get(),
+    )?;
+    let table = state.published.load();
+    let mut counts = [0_usize; Verdict::LABELS.len()];
+    for endpoint in table.services.iter().flat_map(|service| &service.all) {
+        let label = endpoint.health.shown().verdict.label();
+        if let Some((_, count)) = Verdict::LABELS.iter().zip(&mut counts).find(|(l, _)| **l == label) {
+            *count += 1;
+        }
+    }
+    let help = "Endpoints in the table by what is thought of their health";
+    let mut metric = encoder.encode_descriptor("endpoints_by_verdict", help, None, MetricType::Gauge)?;
+    for (label, count) in Verdict::LABELS.into_iter().zip(counts) {
+        ConstGauge::new(approximately(count)).encode(metric.encode_family(&[("verdict", label)])?)?;
+    }
+    Ok(())
 }
 
 fn services(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {

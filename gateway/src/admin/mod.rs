@@ -13,6 +13,7 @@ use vertice_process::answer::{self, Answer};
 use vertice_registry_api::ServiceUrl;
 use vertice_registry_client::View;
 
+use crate::health::HealthStats;
 use crate::listener::accept::Door;
 use crate::table::Published;
 use crate::telemetry::metrics::WorkerMetrics;
@@ -26,6 +27,8 @@ pub struct AdminState {
     pub view: Arc<Mutex<View>>,
     /// Counters by worker.
     pub metrics: Vec<Arc<WorkerMetrics>>,
+    /// Counters of checks and ejections.
+    pub health: Arc<HealthStats>,
     /// Loads by worker.
     pub doors: Arc<[Door]>,
     /// Which registry.

@@ -1,11 +1,13 @@
 //! `/services`: every endpoint with its state, who registered it and when, and how old the truth about it is.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::AdminState;
 use crate::discovery::update::age_seconds;
+use crate::health::EndpointHealth;
 use crate::table::{Endpoint, Origin, Service};
 
 /// All services by name.
@@ -50,6 +52,7 @@ fn endpoint_json(endpoint: &Endpoint) -> Value {
         "url": spec.url.to_string(),
         "status": spec.status.as_str(),
         "takes_requests": endpoint.takes_requests(),
+        "health": health_json(&endpoint.health),
         "weight": spec.weight,
         "version": spec.version,
         "held": spec.held,
@@ -57,4 +60,24 @@ fn endpoint_json(endpoint: &Endpoint) -> Value {
         "registered_by": registered_by,
         "registered_at": registered_at,
     })
+}
+
+fn health_json(health: &EndpointHealth) -> Value {
+    let shown = health.shown();
+    json!({
+        "verdict": shown.verdict.label(),
+        "reason": shown.verdict.reason(),
+        "since_seconds": seconds(shown.since.elapsed()),
+        // What it gets of its usual share: it warms up below 100, and one that is bad gets something when too many are.
+        "share_percent": health.share().as_percent(),
+        "last_check": shown.last_check.map(|(result, at)| json!({
+            "result": result.label(),
+            "status": result.status(),
+            "age_seconds": seconds(at.elapsed()),
+        })),
+    })
+}
+
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }

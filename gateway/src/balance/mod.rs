@@ -13,8 +13,10 @@ pub trait Candidates {
     fn in_flight(&self, position: usize) -> u32;
     /// Whether the endpoint at `position` must not be tried (again) for this request.
     fn excluded(&self, position: usize) -> bool;
-    /// Whether the endpoint at `position` failed a moment ago: taken only when no other is left.
+    /// Whether the endpoint at `position` failed a moment ago or is known to be bad: taken only when no other is left.
     fn suspect(&self, position: usize) -> bool;
+    /// Per cent of its usual share that the endpoint at `position` gets while it warms up.
+    fn share_percent(&self, position: usize) -> u8;
 }
 
 /// The position of the endpoint for the next attempt; `None`: all are excluded.
@@ -26,7 +28,12 @@ pub fn pick(candidates: &impl Candidates, random: &mut fastrand::Rng) -> Option<
         _ => {}
     }
     let (a, b) = two_different(candidates, random);
-    match (good(&a), good(&b)) {
+    // One that warms up gives most of its draws to the other.
+    let mut admitted = |position: &usize| {
+        let share = candidates.share_percent(*position);
+        good(position) && (share >= 100 || random.u8(..100) < share)
+    };
+    match (admitted(&a), admitted(&b)) {
         (true, true) => return Some(less_loaded(candidates, a, b)),
         (true, false) => return Some(a),
         (false, true) => return Some(b),
@@ -82,6 +89,7 @@ mod tests {
         sums: Vec<u32>,
         excluded: Vec<bool>,
         suspect: Vec<bool>,
+        share: Vec<u8>,
     }
 
     impl Candidates for Fake {
@@ -100,11 +108,15 @@ mod tests {
         fn suspect(&self, position: usize) -> bool {
             self.suspect[position]
         }
+        fn share_percent(&self, position: usize) -> u8 {
+            self.share[position]
+        }
     }
 
     fn plain(load: Vec<u32>) -> Fake {
         let none = vec![false; load.len()];
-        Fake { sums: Vec::new(), excluded: none.clone(), suspect: none, load }
+        let share = vec![100; load.len()];
+        Fake { sums: Vec::new(), excluded: none.clone(), suspect: none, share, load }
     }
 
     proptest! {
@@ -143,6 +155,15 @@ mod tests {
         assert!(even.iter().all(|share| (share - 0.25).abs() < 0.02), "{even:?}");
         let busy = shares(&plain(vec![9, 1, 1, 1]), 20_000);
         assert!(busy[0] < 0.01, "{busy:?}");
+    }
+
+    #[test]
+    fn one_that_warms_up_gets_its_part_and_all_of_it_when_it_is_alone() {
+        let warming = Fake { share: vec![10, 100, 100, 100], ..plain(vec![1, 1, 1, 1]) };
+        let parts = shares(&warming, 20_000);
+        assert!((0.015..0.035).contains(&parts[0]), "a tenth of a quarter: {parts:?}");
+        let alone = Fake { share: vec![10, 100], suspect: vec![false, true], ..plain(vec![0, 0]) };
+        assert!(shares(&alone, 1000)[0] > 0.99);
     }
 
     #[test]

@@ -5,4 +5,3 @@
 
 pub mod run;
 pub mod update;
-pub mod probe;

@@ -1,4 +1,4 @@
-//! The discovery task: listens to the source, probes what is held, publishes tables.
+//! The discovery task: listens to the source and to the probes of what is held, publishes tables.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,20 +7,19 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use vertice_process::readiness::NotReady;
-use vertice_registry_api::{Instance, InstanceId, Position, ServiceName};
+use vertice_registry_api::{Position, ServiceName};
 use vertice_registry_client::{Source, View};
 
-use super::probe;
 use super::update::{self, Fallbacks};
+use crate::health::Probed;
 use crate::table::compile::{EndpointIds, Fixed, Reject, compile};
 use crate::table::{Freshness, Published};
-use crate::upstream::AddressPolicy;
 
-/// Between two rounds of probes of held instances, and two looks at the clock.
+/// Between two looks at the clock.
 const PULSE: Duration = Duration::from_secs(1);
 
-/// Probes at once: a registry that forgot everything must not make us a storm.
-const PROBES: usize = 32;
+/// Outcomes of probes that wait to be taken in; one that finds no room is asked for again.
+pub const PROBES: usize = 1024;
 
 /// Rejects that are kept to be shown.
 const REJECTS_SHOWN: usize = 100;
@@ -35,23 +34,18 @@ pub struct Discovery {
     pub fixed: Fixed,
     /// Where services are that the registry does not know.
     pub fallbacks: Fallbacks,
-    /// Which addresses are not probed.
-    pub policy: AddressPolicy,
+    /// Whether held instances live, from the one who checks them.
+    pub probes: mpsc::Receiver<Probed>,
     /// Read by the admin listener.
     pub view: Arc<Mutex<View>>,
     /// Held until the first whole read is in the table.
     pub not_ready: Option<NotReady>,
 }
 
-/// The outcome of one probe.
-type Probed = (ServiceName, InstanceId, bool);
-
 /// Runs for as long as the process.
 pub async fn run(mut discovery: Discovery) {
     let mut ids = EndpointIds::default();
     let mut rejects: Vec<Reject> = Vec::new();
-    let mut probing = BTreeSet::new();
-    let (probed, mut outcomes) = mpsc::channel::<Probed>(PROBES);
     let mut pulse = tokio::time::interval(PULSE);
     pulse.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let known: BTreeSet<ServiceName> = discovery.fallbacks.keys().cloned().collect();
@@ -65,14 +59,10 @@ pub async fn run(mut discovery: Discovery) {
                 };
                 discovery.with_view(|view| view.apply(&event, Instant::now()))
             }
-            Some((name, id, alive)) = outcomes.recv() => {
-                probing.remove(&(name.clone(), id.clone()));
+            Some((name, id, alive)) = discovery.probes.recv() => {
                 discovery.with_view(|view| view.record_probe(&name, &id, alive, Instant::now()))
             }
-            _ = pulse.tick() => {
-                discovery.probe_held(&mut probing, &probed);
-                discovery.with_view(|view| view.tick(Instant::now()))
-            }
+            _ = pulse.tick() => discovery.with_view(|view| view.tick(Instant::now())),
         };
         discovery.publish(&changed, &mut ids, &mut rejects);
     }
@@ -127,28 +117,6 @@ impl Discovery {
             }
         }
         self.published.set_freshness(freshness);
-    }
-
-    /// Asks every held instance that is not being asked already, as many as there is room for.
-    fn probe_held(&self, probing: &mut BTreeSet<(ServiceName, InstanceId)>, probed: &mpsc::Sender<Probed>) {
-        let held: Vec<Arc<Instance>> = self.with_view(|view| {
-            view.held()
-                .map(|(_, seen)| seen.instance.clone())
-                .filter(|instance| {
-                    !probing.contains(&(instance.service.clone(), instance.instance_id.clone()))
-                })
-                .take(PROBES.saturating_sub(probing.len()))
-                .collect()
-        });
-        for instance in held {
-            probing.insert((instance.service.clone(), instance.instance_id.clone()));
-            let (probed, policy) = (probed.clone(), self.policy.clone());
-            vertice_process::tasks::spawn("probe", async move {
-                let alive = probe::is_alive(&instance, &policy).await;
-                // The receiver lives as long as the process.
-                let _ = probed.send((instance.service.clone(), instance.instance_id.clone(), alive)).await;
-            });
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use vertice_registry_api::{HealthPath, InstanceId, ServiceName, ServiceUrl, Stat
 use vertice_registry_client::{SeenInstance, View};
 
 use crate::table::compile::ServiceUpdate;
-use crate::table::{EndpointSpec, Origin};
+use crate::table::{CheckKind, EndpointSpec, Origin};
 
 /// Fall-back URLs by service, from the configuration and the environment.
 pub type Fallbacks = BTreeMap<ServiceName, Vec<ServiceUrl>>;
@@ -34,6 +34,10 @@ fn registered(seen: &SeenInstance) -> EndpointSpec {
         instance_id: instance.instance_id.clone(),
         url: instance.url.clone(),
         health: instance.health_endpoint.clone(),
+        check: match instance.metadata.get("health") {
+            Some("tcp") => CheckKind::Tcp,
+            _ => CheckKind::Http,
+        },
         weight: instance.weight,
         status: instance.effective_status(),
         version: instance.version.clone(),
@@ -53,6 +57,7 @@ fn written(url: &ServiceUrl) -> EndpointSpec {
         instance_id: InstanceId::parse(&id).unwrap_or_else(|_| InstanceId::legacy()),
         url: url.clone(),
         health: HealthPath::default(),
+        check: CheckKind::Http,
         weight: vertice_registry_api::limits::DEFAULT_WEIGHT,
         status: Status::Up,
         version: None,

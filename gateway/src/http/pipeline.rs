@@ -24,10 +24,11 @@ use super::connection::Downstream;
 use super::error::GatewayError;
 use super::{headers, own, request_id, target};
 use crate::balance::{self, Candidates};
+use crate::health::Testimony;
 use crate::route::{Action, RequestView, Route, legacy_name};
 use crate::table::{Endpoint, Service, StatusClass, Table};
 use crate::upstream::send::{Attempt, send};
-use crate::upstream::{AttemptError, RequestBody, ResponseBody};
+use crate::upstream::{AttemptError, Failure, RequestBody, ResponseBody};
 use crate::worker::Worker;
 use crate::worker::timer::{Tick, ticks};
 
@@ -158,23 +159,46 @@ async fn attempts(
             notes.attempts += 1;
             notes.instance = Some(endpoint.spec.instance_id.to_string());
         });
-        match send(&attempt, endpoint, request).await {
+        endpoint.health.begin_attempt();
+        let sent = send(&attempt, endpoint, request).await;
+        worker.attempted(endpoint, testimony(&sent));
+        match sent {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 // Nobody asked for it: the fields that could have were taken out.
-                return Err(GatewayError::Upstream(crate::upstream::Failure::BadAnswer));
+                return Err(GatewayError::Upstream(Failure::BadAnswer));
             }
             Ok(response) => return Ok(response),
             Err(AttemptError { failure, unsent }) => {
                 worker.metrics.attempts_failed.one();
                 last = GatewayError::Upstream(failure);
                 match unsent {
-                    Some(again) if failure != crate::upstream::Failure::TotalTimeout => request = *again,
+                    Some(again) if failure != Failure::TotalTimeout => request = *again,
                     _ => break,
                 }
             }
         }
     }
     Err(last)
+}
+
+/// What an attempt says about its endpoint; `None`: nothing, or nothing certain (the whole time may be over because the
+/// client was slow).
+fn testimony(sent: &Result<Response<ResponseBody>, AttemptError>) -> Option<Testimony> {
+    match sent {
+        Ok(response) => Some(match response.status() {
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                Testimony::Failed
+            }
+            _ => Testimony::Answered,
+        }),
+        Err(AttemptError { failure, .. }) => match failure {
+            Failure::Resolve | Failure::Forbidden | Failure::Connect | Failure::ConnectTimeout => {
+                Some(Testimony::NotConnected)
+            }
+            Failure::Closed | Failure::FirstByteTimeout | Failure::BadAnswer => Some(Testimony::Failed),
+            Failure::TotalTimeout | Failure::ClientBody | Failure::ClientBodyTimeout => None,
+        },
+    }
 }
 
 /// Where a route leads a request.
@@ -268,7 +292,11 @@ impl Candidates for ServiceCandidates<'_> {
         self.service
             .routable
             .get(position)
-            .is_some_and(|endpoint| self.worker.pool.is_suspect(endpoint.id, now))
+            .is_some_and(|e| e.health.share().is_out() || self.worker.pool.is_suspect(e.id, now))
+    }
+
+    fn share_percent(&self, position: usize) -> u8 {
+        self.service.routable.get(position).map_or(0, |endpoint| endpoint.health.share().as_percent())
     }
 }
 

@@ -9,6 +9,7 @@ use vertice_registry_api::{Host, InstanceId, Scheme, ServiceName};
 use super::Table;
 use super::endpoint::{Endpoint, EndpointId, EndpointSpec, Origin};
 use super::service::{Service, ServiceStats};
+use crate::health::EndpointHealth;
 use crate::route::Routes;
 use crate::upstream::AddressPolicy;
 
@@ -60,6 +61,8 @@ pub struct Fixed {
     pub configured: BTreeSet<ServiceName>,
     /// Literal addresses that no registrant may send us to.
     pub policy: AddressPolicy,
+    /// Whether an endpoint that comes to others gets no request before its first check: somebody must be checking.
+    pub newcomers_wait: bool,
 }
 
 /// A table with routes and the services that the configuration names, all without endpoints yet.
@@ -93,11 +96,13 @@ pub fn compile(
             .flat_map(|service| &service.all)
             .map(|endpoint| (endpoint.spec.instance_id.clone(), endpoint.clone()))
             .collect();
+        let waits =
+            fixed.newcomers_wait && before.as_ref().is_some_and(|service| !service.routable.is_empty());
         let mut all = Vec::with_capacity(update.endpoints.len());
         for spec in update.endpoints {
             let known = last.remove(&spec.instance_id);
             match judge(&spec, &fixed.policy) {
-                Ok(()) => all.push(carry_over(known, spec, ids)),
+                Ok(()) => all.push(carry_over(known, spec, waits, ids)),
                 Err(reason) => {
                     rejects.push(Reject {
                         service: update.name.clone(),
@@ -137,15 +142,26 @@ fn judge(spec: &EndpointSpec, policy: &AddressPolicy) -> Result<(), String> {
     policy.refuses(address).map_or(Ok(()), |reason| Err(format!("{}: {reason}", spec.url)))
 }
 
-fn carry_over(known: Option<Arc<Endpoint>>, spec: EndpointSpec, ids: &mut EndpointIds) -> Arc<Endpoint> {
+fn carry_over(
+    known: Option<Arc<Endpoint>>,
+    spec: EndpointSpec,
+    waits: bool,
+    ids: &mut EndpointIds,
+) -> Arc<Endpoint> {
+    let new = |ids: &mut EndpointIds, spec| {
+        let health = Arc::new(EndpointHealth::new(waits));
+        Arc::new(Endpoint { id: ids.take(), spec, health })
+    };
     match known {
         Some(endpoint) if endpoint.spec == spec => endpoint,
-        Some(endpoint) if endpoint.spec.url == spec.url => Arc::new(Endpoint { id: endpoint.id, spec }),
+        Some(endpoint) if endpoint.spec.url == spec.url => {
+            Arc::new(Endpoint { id: endpoint.id, spec, health: endpoint.health.clone() })
+        }
         Some(endpoint) => {
             ids.free.insert(endpoint.id.index);
-            Arc::new(Endpoint { id: ids.take(), spec })
+            new(ids, spec)
         }
-        None => Arc::new(Endpoint { id: ids.take(), spec }),
+        None => new(ids, spec),
     }
 }
 
@@ -179,13 +195,14 @@ mod tests {
     use vertice_registry_api::{HealthPath, ServiceUrl, Status};
 
     use super::*;
-    use crate::table::Origin;
+    use crate::table::{CheckKind, Origin};
 
     fn spec(id: usize, port: u16, weight: u16) -> EndpointSpec {
         EndpointSpec {
             instance_id: InstanceId::parse(&format!("i{id}")).unwrap(),
             url: ServiceUrl::parse(&format!("http://10.0.0.1:{port}")).unwrap(),
             health: HealthPath::default(),
+            check: CheckKind::Http,
             weight,
             status: Status::Up,
             version: None,
@@ -199,7 +216,12 @@ mod tests {
     }
 
     fn fixed() -> Fixed {
-        Fixed { workers: 1, configured: BTreeSet::new(), policy: AddressPolicy::default() }
+        Fixed {
+            workers: 1,
+            configured: BTreeSet::new(),
+            policy: AddressPolicy::default(),
+            newcomers_wait: true,
+        }
     }
 
     fn ids_of(table: &Table) -> Vec<(ServiceName, InstanceId, EndpointId, ServiceUrl)> {
@@ -286,9 +308,27 @@ mod tests {
     }
 
     #[test]
+    fn health_stays_with_the_address_and_only_who_comes_to_others_waits() {
+        let tables = run(&[
+            vec![(0, vec![(0, 1, 1)])],
+            vec![(0, vec![(0, 1, 2), (1, 2, 1)])],
+            vec![(0, vec![(0, 3, 2), (1, 2, 1)])],
+        ]);
+        let of = |table: &Table, n: usize| {
+            let service = table.services.by_name("service0").unwrap();
+            let id = InstanceId::parse(&format!("i{n}")).unwrap();
+            service.all.iter().find(|e| e.spec.instance_id == id).unwrap().health.clone()
+        };
+        assert!(!of(&tables[1], 0).share().is_out(), "the first of its service");
+        assert!(of(&tables[2], 1).share().is_out(), "the second");
+        assert!(Arc::ptr_eq(&of(&tables[1], 0), &of(&tables[2], 0)), "another weight is the same endpoint");
+        assert!(!Arc::ptr_eq(&of(&tables[2], 0), &of(&tables[3], 0)), "another address is not");
+        assert!(Arc::ptr_eq(&of(&tables[2], 1), &of(&tables[3], 1)));
+    }
+
+    #[test]
     fn a_configured_service_stays_known_without_instances_and_another_does_not() {
-        let fixed =
-            Fixed { workers: 1, configured: BTreeSet::from([name(0)]), policy: AddressPolicy::default() };
+        let fixed = Fixed { configured: BTreeSet::from([name(0)]), ..fixed() };
         let mut ids = EndpointIds::default();
         let start = first(&fixed, |_| Routes::default());
         let with = |endpoints: Vec<EndpointSpec>| {

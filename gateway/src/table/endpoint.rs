@@ -1,6 +1,10 @@
 //! An instance as the gateway sees it.
 
+use std::sync::Arc;
+
 use vertice_registry_api::{HealthPath, InstanceId, ServiceUrl, Status};
+
+use crate::health::EndpointHealth;
 
 /// Dense, for arrays that workers index; the serial tells apart two endpoints that had the same index one after the
 /// other, so that nothing kept for the first is ever used for the second.
@@ -26,6 +30,15 @@ pub enum Origin {
     Operator,
 }
 
+/// What it takes to be healthy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckKind {
+    /// 2xx at the health path.
+    Http,
+    /// A connection: the metadata say `health = tcp`.
+    Tcp,
+}
+
 /// What is known of one instance before it is judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointSpec {
@@ -35,6 +48,8 @@ pub struct EndpointSpec {
     pub url: ServiceUrl,
     /// Where it says that it is healthy.
     pub health: HealthPath,
+    /// What it takes.
+    pub check: CheckKind,
     /// Its share.
     pub weight: u16,
     /// The word that counts: its owner's, or an operator's.
@@ -54,6 +69,8 @@ pub struct Endpoint {
     pub id: EndpointId,
     /// What was said of it.
     pub spec: EndpointSpec,
+    /// What was found out about it; stays with the id.
+    pub health: Arc<EndpointHealth>,
 }
 
 impl Endpoint {

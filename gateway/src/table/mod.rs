@@ -2,8 +2,8 @@
 //!
 //! [`compile`](compile::compile) makes the next table from the last one and what changed; [`Published`] hands it to the
 //! workers; a request takes one table at its start and uses it to the end. What must survive a swap hangs on what
-//! `compile` carries over: an endpoint keeps its [`EndpointId`] as long as service, instance and address stay the same,
-//! and a service keeps its [`ServiceStats`].
+//! `compile` carries over: an endpoint keeps its [`EndpointId`] and its health as long as service, instance and address
+//! stay the same, and a service keeps its [`ServiceStats`].
 
 mod endpoint;
 mod service;
@@ -12,7 +12,7 @@ pub mod compile;
 mod freshness;
 mod published;
 
-pub use endpoint::{Endpoint, EndpointId, EndpointSpec, Origin};
+pub use endpoint::{CheckKind, Endpoint, EndpointId, EndpointSpec, Origin};
 pub use freshness::Freshness;
 pub use published::{CachedTable, Published, TableLease};
 pub use service::{Service, ServiceStats, StatusClass, WorkerStats, add_count};

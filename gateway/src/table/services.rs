@@ -43,6 +43,32 @@ impl Services {
         self.chunks.iter().flat_map(|chunk| chunk.iter().flatten())
     }
 
+    /// Calls `each` with the service of `before` and the one of `self` of every slot where they differ.
+    pub fn differences(
+        &self,
+        before: &Self,
+        mut each: impl FnMut(Option<&Arc<Service>>, Option<&Arc<Service>>),
+    ) {
+        for index in 0..self.chunks.len().max(before.chunks.len()) {
+            let (new, old) = (self.chunks.get(index), before.chunks.get(index));
+            if new.zip(old).is_some_and(|(new, old)| Arc::ptr_eq(new, old)) {
+                continue;
+            }
+            for place in 0..CHUNK {
+                let at = |chunk: Option<&'_ Arc<Chunk>>| chunk.and_then(|chunk| chunk.get(place)?.clone());
+                let (new, old) = (at(new), at(old));
+                let same = match (&new, &old) {
+                    (None, None) => true,
+                    (Some(new), Some(old)) => Arc::ptr_eq(new, old),
+                    _ => false,
+                };
+                if !same {
+                    each(old.as_ref(), new.as_ref());
+                }
+            }
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.by_name.len()

@@ -2,10 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use super::connection::UpstreamConnection;
-use crate::table::EndpointId;
+use crate::health::EndpointHealth;
+use crate::table::{Endpoint, EndpointId};
 use crate::worker::timer::Tick;
 
 /// Idle connections kept per endpoint and worker: connections multiply by workers, and beyond this many a burst is over.
@@ -25,6 +27,8 @@ const SWEEP_SLOTS: usize = 1024;
 pub struct Pool {
     slots: RefCell<Vec<Slot>>,
     next_sweep: Cell<usize>,
+    /// Indices with counts that are not flushed.
+    counted: RefCell<Vec<usize>>,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +38,11 @@ struct Slot {
     idle: Vec<Idle>,
     in_flight: u32,
     suspect_until: Tick,
+    /// Where the counts go; `None` before the first.
+    health: Option<Arc<EndpointHealth>>,
+    /// Requests since the last flush.
+    answered: u32,
+    failed: u32,
 }
 
 #[derive(Debug)]
@@ -78,6 +87,36 @@ impl Pool {
     /// `endpoint` accepted a connection just now.
     pub fn trust(&self, endpoint: EndpointId) {
         self.with(endpoint, |slot| slot.suspect_until = 0);
+    }
+
+    /// Counts a request that `endpoint` answered or failed.
+    pub fn count(&self, endpoint: &Endpoint, failed: bool) {
+        let first = self.with(endpoint.id, |slot| {
+            let first = slot.answered == 0 && slot.failed == 0;
+            if failed {
+                slot.failed += 1;
+            } else {
+                slot.answered += 1;
+            }
+            slot.health.get_or_insert_with(|| endpoint.health.clone());
+            first
+        });
+        if first {
+            self.counted.borrow_mut().push(endpoint.id.index);
+        }
+    }
+
+    /// Adds what was counted to what all workers know.
+    pub fn flush_counts(&self) {
+        let mut slots = self.slots.borrow_mut();
+        for index in self.counted.borrow_mut().drain(..) {
+            // One that went to another endpoint meanwhile has lost its counts, or flushes them twice as nothing.
+            let Some(slot) = slots.get_mut(index) else { continue };
+            let (answered, failed) = (std::mem::take(&mut slot.answered), std::mem::take(&mut slot.failed));
+            if let Some(health) = &slot.health {
+                health.add(answered, failed);
+            }
+        }
     }
 
     /// The connection that was used last, if it has not been idle for longer than `max_idle` ticks.

@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use vertice_config::gateway::LimitsConfig;
 
-use crate::table::CachedTable;
+use crate::health::{Reporter, Testimony};
+use crate::table::{CachedTable, Endpoint};
 use crate::telemetry::access_log::LogBuffer;
 use crate::telemetry::metrics::WorkerMetrics;
 use crate::upstream::{AddressPolicy, Pool};
@@ -33,6 +34,8 @@ pub struct Settings {
     pub reason_header: bool,
     /// Where connections may not go.
     pub policy: AddressPolicy,
+    /// Where is told what endpoints do.
+    pub health: Reporter,
 }
 
 /// One worker, as its connections see it.
@@ -61,6 +64,14 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// Takes in what an attempt says about its endpoint.
+    pub fn attempted(&self, endpoint: &Endpoint, testimony: Option<Testimony>) {
+        if let Some(testimony) = testimony {
+            self.pool.count(endpoint, testimony != Testimony::Answered);
+            self.settings.health.tell(endpoint, testimony);
+        }
+    }
+
     /// How many client connections are open.
     pub fn connections(&self) -> usize {
         self.load.load(Ordering::Relaxed)

@@ -20,7 +20,7 @@ use crate::table::{CachedTable, Published};
 use crate::telemetry::access_log::LogBuffer;
 use crate::telemetry::metrics::WorkerMetrics;
 
-/// Ticks between two sweeps of idle upstream connections and flushes of the log: half a second.
+/// Ticks between two sweeps of idle upstream connections and flushes of counts and of the log: half a second.
 const CHORE_TICKS: u64 = 10;
 
 /// What one worker is made of.
@@ -129,6 +129,7 @@ async fn tick(worker: Rc<Worker>) {
         drop(worker.tables.current());
         if worker.wheel.now().is_multiple_of(CHORE_TICKS) {
             worker.pool.sweep(worker.wheel.now());
+            worker.pool.flush_counts();
             if let Some(log) = &worker.log {
                 worker.metrics.log_lines_dropped.add(log.flush());
             }
