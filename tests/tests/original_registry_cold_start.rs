@@ -18,6 +18,9 @@ fn post(registry: &OriginalRegistry, path: &str, body: &serde_json::Value) {
     registry.call(Call { method: "POST", path, token: Some(TOKEN), body: body.as_bytes() });
 }
 
+/// Measured: 101 s when unread names go before known ones.
+const LIMIT: Duration = Duration::from_mins(4);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: a replica that answers 500 is out for ten seconds, and every fifth first read is such a one"]
 async fn all_hundred_are_found() {
@@ -45,19 +48,29 @@ async fn all_hundred_are_found() {
         let (registry, names) =
             (registry.clone(), services.iter().map(|s| s.name.clone()).collect::<Vec<_>>());
         async move {
-            let mut every = interval(Duration::from_secs(30));
-            loop {
+            // Each every 30 s, one after the other.
+            let mut every = interval(Duration::from_secs(30) / 100);
+            for name in names.iter().cycle() {
                 every.tick().await;
-                for name in &names {
-                    post(&registry, "/heartbeat", &json!({ "service_name": name }));
-                }
+                post(&registry, "/heartbeat", &json!({ "service_name": name }));
             }
         }
     });
     let start = Instant::now();
     let gateway = Gateway::start_unready(&registry.url(), &[], &[]).await;
-    for service in &services {
-        gateway.routes_to(&service.name, &service.name, Duration::from_mins(10)).await;
+    let mut missing: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
+    let mut every = interval(Duration::from_secs(1));
+    while !missing.is_empty() {
+        every.tick().await;
+        let mut still = Vec::new();
+        for name in missing {
+            if gateway.get(&format!("/v2/{name}/x")).await.status != 200 {
+                still.push(name);
+            }
+        }
+        missing = still;
+        println!("{:?}: {} missing", start.elapsed(), missing.len());
+        assert!(start.elapsed() < LIMIT, "not found: {missing:?}");
     }
     println!("all found after {:?}", start.elapsed());
     beats.abort();
