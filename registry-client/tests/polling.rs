@@ -76,7 +76,15 @@ async fn each_name_is_read_once_and_then_all_is_one_whole_read() {
     }
     let mut upserted = BTreeSet::new();
     let (names, unread) = loop {
-        match event(&mut source).await {
+        let event = tokio::select! {
+            event = event(&mut source) => event,
+            asked = script.next() => {
+                assert_eq!(asked.path, "/services", "a name is read again");
+                asked.answer_json(200, &json!(["alpha", "beta", "gone", "Bad Name", "", "../x"]));
+                continue;
+            }
+        };
+        match event {
             Event::Changed { changes, .. } => {
                 for change in changes {
                     let SetChange::Upsert(instance) = change else { panic!("{change:?}") };
