@@ -15,12 +15,17 @@ use vertice_config::gateway::{AccessLogConfig, GatewayConfig, PathPattern, Regis
 use vertice_process::readiness::{NotReady, Readiness};
 use vertice_process::shutdown::ShutdownTrigger;
 use vertice_process::tasks;
-use vertice_registry_api::ServiceUrl;
-use vertice_registry_client::{SourceConfig, View, source};
+use vertice_registry_api::{InstanceId, ServiceUrl};
+use vertice_registry_client::{CanaryConfig, SourceConfig, View, source};
 
 use crate::admin::{self, AdminState};
-use crate::discovery::run::{Discovery, PROBES, run};
+use crate::discovery::canary::CanaryDriver;
+use crate::discovery::last_known_good::disk::StateDir;
+use crate::discovery::last_known_good::keeper::Keeper;
+use crate::discovery::run::{Discovery, PROBES, Progress, run};
+use crate::discovery::stale::StaleRule;
 use crate::discovery::update::Fallbacks;
+use crate::discovery::{last_known_good, release};
 use crate::health::driver::HealthParts;
 use crate::health::{self, HealthStats, Reporter};
 use crate::listener::accept::{Door, INBOX};
@@ -72,6 +77,13 @@ pub enum StartError {
         /// Why.
         error: std::io::Error,
     },
+    /// The state directory cannot be used.
+    StateDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// The system gave us no thread.
     Thread(std::io::Error),
 }
@@ -91,6 +103,11 @@ impl fmt::Display for StartError {
                 write!(f, "the access log {} cannot be opened: {error}", path.display())
             }
             Self::AccessLog { path: None, error } => write!(f, "the access log cannot be opened: {error}"),
+            Self::StateDir { path, error } => write!(
+                f,
+                "the state directory {} cannot be written to: {error}; give this user the right to, or another one",
+                path.display()
+            ),
             Self::Thread(error) => write!(f, "a worker thread cannot be started: {error}"),
         }
     }
@@ -113,6 +130,37 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
     let (published, graveyard) = Published::new(table);
     tasks::spawn("free-tables", free_tables(graveyard));
 
+    let (view, state_dir) = remembered(&config, &registry_url)?;
+    let view = Arc::new(Mutex::new(view));
+    let keeper = state_dir.map(|dir| Keeper::start(dir, registry_name(&config, &registry_url), view.clone()));
+    let gateway_id = format!("gateway-{:016x}", fastrand::u64(..));
+    let token = config.registry.token.as_ref().map(|token| token.expose().to_owned());
+    let (probed, probes) = mpsc::channel(PROBES);
+    let (releases, released) = mpsc::channel(release::QUEUE);
+    let mut discovery = Discovery {
+        source: source::start(SourceConfig {
+            url: registry_url.clone(),
+            token: token.clone(),
+            request_timeout: config.registry.request_timeout,
+            poll_interval: config.registry.poll_interval,
+            gateway_id: Some(gateway_id.clone()),
+        }),
+        published: published.clone(),
+        fixed,
+        fallbacks: fallbacks(&config),
+        probes,
+        view: view.clone(),
+        not_ready: Some(readiness.hold("no complete answer from the registry yet")),
+        rule: StaleRule { after: config.registry.stale_after, then: config.registry.when_stale },
+        keeper: keeper.transpose().map_err(StartError::Thread)?,
+        canary: CanaryDriver::new(canary(&config, &registry_url, token, &gateway_id)),
+        releases: released,
+        shutdown: Some(trigger.handle()),
+        progress: Progress::default(),
+    };
+    // Before the first request can come: a start with the registry away must not answer 503 first.
+    discovery.begin();
+
     let metrics: Vec<Arc<WorkerMetrics>> = (0..count).map(|_| Arc::default()).collect();
     let (stop, stopped) = watch::channel(false);
     let (reporter, notices) = Reporter::new(&config.health);
@@ -120,7 +168,6 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
         start_workers(&config, sockets, &published, &metrics, policy.clone(), reporter, &stopped)?;
 
     let health = Arc::new(HealthStats::default());
-    let (probed, probes) = mpsc::channel(PROBES);
     tasks::spawn(
         "health",
         health::driver::run(HealthParts {
@@ -133,32 +180,16 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
         }),
     );
 
-    let view = Arc::new(Mutex::new(View::new()));
-    let discovery = Discovery {
-        source: source::start(SourceConfig {
-            url: registry_url.clone(),
-            token: config.registry.token.as_ref().map(|token| token.expose().to_owned()),
-            request_timeout: config.registry.request_timeout,
-            poll_interval: config.registry.poll_interval,
-            gateway_id: Some(format!("gateway-{:016x}", fastrand::u64(..))),
-        }),
-        published: published.clone(),
-        fixed,
-        fallbacks: fallbacks(&config),
-        probes,
-        view: view.clone(),
-        not_ready: Some(readiness.hold("no complete answer from the registry yet")),
-    };
     tasks::spawn("discovery", run(discovery));
     if let Some(listener) = admin_listener {
-        let state = Arc::new(AdminState { published, view, metrics, health, doors, registry_url });
+        let state = Arc::new(AdminState { published, view, metrics, health, doors, registry_url, releases });
         let shown = state.clone();
         let serve = vertice_process::admin::serve(
             listener,
             readiness.clone(),
             trigger.handle(),
             move || admin::metrics::render(&shown),
-            move |request| std::future::ready(admin::answer(&state, &request)),
+            move |request| admin::answer(state.clone(), request),
         );
         tasks::spawn("admin", serve);
     }
@@ -299,6 +330,32 @@ async fn registry(
                 |_| StartError::Thread(std::io::Error::other("the registry's own address is no URL"));
             Ok((ServiceUrl::parse(&url).map_err(invalid)?, Some(running.address)))
         }
+    }
+}
+
+/// Whose word the last known good is.
+fn registry_name(config: &GatewayConfig, url: &ServiceUrl) -> String {
+    match &config.registry.place {
+        RegistryPlace::Remote(_) => url.to_string(),
+        // Its port may be another one at each start.
+        RegistryPlace::Embedded(_) => "embedded".to_owned(),
+    }
+}
+
+/// What the disk remembers, if it is to.
+fn remembered(config: &GatewayConfig, url: &ServiceUrl) -> Result<(View, Option<StateDir>), StartError> {
+    let Some(path) = &config.state_dir else { return Ok((View::new(), None)) };
+    last_known_good::open(path, &registry_name(config, url))
+        .map_err(|error| StartError::StateDir { path: path.clone(), error })
+}
+
+fn canary(config: &GatewayConfig, url: &ServiceUrl, token: Option<String>, id: &str) -> CanaryConfig {
+    CanaryConfig {
+        url: url.clone(),
+        token,
+        id: InstanceId::parse(id).unwrap_or_else(|_| InstanceId::legacy()),
+        started_unix_ms: vertice_process::clock::unix_ms(),
+        request_timeout: config.registry.request_timeout,
     }
 }
 

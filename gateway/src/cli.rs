@@ -39,7 +39,7 @@ struct RunFlags {
     /// Where clients come in, instead of the file's listeners
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Where operators look in: /live /ready /metrics /table /services /explain
+    /// Where operators look in: /live /ready /metrics /table /services /holds /explain
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,
     /// The registry, ours or one that speaks the five old calls
@@ -48,6 +48,9 @@ struct RunFlags {
     /// Run a registry inside this process, listening here
     #[arg(long, value_name = "ADDR")]
     embedded_registry: Option<SocketAddr>,
+    /// Where the last known good of the registry is kept; nowhere if not given
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     /// Worker threads; one per core if not given
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
@@ -158,7 +161,7 @@ fn load(flags: &RunFlags) -> Result<GatewayConfig, String> {
         registry: flags.registry.clone(),
         embedded_registry: flags.embedded_registry,
         workers: flags.workers,
-        state_dir: None,
+        state_dir: flags.state_dir.clone(),
     };
     resolve(file.as_ref(), &said)
 }

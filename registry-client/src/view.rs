@@ -189,6 +189,11 @@ impl View {
         &self.status
     }
 
+    /// How far the history of what is known goes: the source's, before its first answer the disk's.
+    pub fn position(&self) -> Option<Position> {
+        self.status.position.or(self.remembered)
+    }
+
     /// Whether at least one whole read was applied, or the last known good. It stays so: what was once known is never
     /// unknown again.
     pub fn is_complete(&self) -> bool {

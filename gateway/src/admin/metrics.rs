@@ -1,5 +1,6 @@
 //! `/metrics` in the OpenMetrics text format: the workers' counters summed up at the moment of asking.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use prometheus_client::collector::Collector;
@@ -8,8 +9,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use tokio::time::Instant;
 
 use super::AdminState;
+use super::holds::by_reason;
 use crate::health::verdict::Verdict;
 use crate::table::{Service, StatusClass};
 use crate::telemetry::histogram::Sum;
@@ -39,6 +42,7 @@ impl Collector for Snapshot {
         connections(state, &mut encoder)?;
         requests(state, &mut encoder)?;
         table(state, &mut encoder)?;
+        holds(state, &mut encoder)?;
         health(state, &mut encoder)?;
         services(state, &mut encoder)
     }
@@ -179,7 +183,55 @@ fn table(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
         if freshness.failing { 0.0 } else { 1.0 },
     )?;
     let age = freshness.age_seconds().unwrap_or(f64::NAN);
-    gauge(encoder, "registry_proof_age_seconds", "Time since the registry last gave a usable answer", age)
+    gauge(encoder, "registry_proof_age_seconds", "Time since the registry last gave a usable answer", age)?;
+    let failures = freshness.last_known_good.failures;
+    count(encoder, "last_known_good_write_failures", "Writes of the last known good that failed", failures)?;
+    let written = age_of(freshness.last_known_good.written);
+    gauge(encoder, "last_known_good_age_seconds", "Time since the last known good was written", written)?;
+    let unconfirmed = approximately(freshness.last_known_good.unconfirmed);
+    let help = "Endpoints served from the last known good alone";
+    gauge(encoder, "last_known_good_unconfirmed", help, unconfirmed)?;
+    let back = age_of(freshness.canary.back);
+    gauge(encoder, "canary_age_seconds", "Time since our canary last came back over the watch", back)?;
+    let trip = freshness.canary.round_trip.map_or(f64::NAN, |trip| trip.as_secs_f64());
+    gauge(encoder, "canary_round_trip_seconds", "Time from writing our canary to its coming back", trip)?;
+    let help = "Canaries that the registry had and the watch did not bring";
+    count(encoder, "canary_lost", help, freshness.canary.deaf)
+}
+
+/// Seconds since `at`; not a number where there is none.
+fn age_of(at: Option<Instant>) -> f64 {
+    at.map_or(f64::NAN, |at| at.elapsed().as_secs_f64())
+}
+
+fn holds(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+    let view = state.view.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = Instant::now();
+    let mut metric = encoder.encode_descriptor(
+        "holds",
+        "Endpoints served although the registry does not name them, by reason",
+        None,
+        MetricType::Gauge,
+    )?;
+    for (reason, count) in by_reason(&view) {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        ConstGauge::new(approximately(count)).encode(metric.encode_family(&[("reason", reason)])?)?;
+    }
+    let ended = view.holds_ended().map(|(end, count)| (end.as_str(), count));
+    family(encoder, "holds_ended", "Ends of holds by how they ended", "how", ended)?;
+    let ages = || {
+        let age = |proof| now.saturating_duration_since(proof).as_secs_f64();
+        view.services().map(move |(name, service)| (name.as_str(), age(service.last_proof)))
+    };
+    let oldest = ages().map(|(_, age)| age).fold(0.0, f64::max);
+    let help = "Time since the registry last vouched for the service that it vouched for the longest ago";
+    gauge(encoder, "registry_oldest_service_proof_age_seconds", help, oldest)?;
+    let help = "Time since the registry last vouched for a service";
+    let mut metric = encoder.encode_descriptor("service_proof_age_seconds", help, None, MetricType::Gauge)?;
+    for (name, age) in ages().take(SERVICES_SHOWN) {
+        ConstGauge::new(age).encode(metric.encode_family(&[("service", name)])?)?;
+    }
+    Ok(())
 }
 
 fn health(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {

@@ -1,6 +1,7 @@
 //! What operators see on the admin listener, beside `/live`, `/ready` and `/metrics`.
 
 pub mod explain;
+pub mod holds;
 pub mod metrics;
 pub mod services;
 pub mod table;
@@ -9,10 +10,12 @@ use std::sync::{Arc, Mutex};
 
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
+use tokio::sync::mpsc;
 use vertice_process::answer::{self, Answer};
 use vertice_registry_api::ServiceUrl;
 use vertice_registry_client::View;
 
+use crate::discovery::release::Release;
 use crate::health::HealthStats;
 use crate::listener::accept::Door;
 use crate::table::Published;
@@ -33,14 +36,21 @@ pub struct AdminState {
     pub doors: Arc<[Door]>,
     /// Which registry.
     pub registry_url: ServiceUrl,
+    /// To discovery: what operators let go.
+    pub releases: mpsc::Sender<Release>,
 }
 
 /// Answers a path of the gateway's own, `None` for one that it does not have.
-pub fn answer(state: &AdminState, request: &Request<Incoming>) -> Option<Answer> {
+pub async fn answer(state: Arc<AdminState>, request: Request<Incoming>) -> Option<Answer> {
+    let state = &*state;
+    if request.uri().path() == "/holds/release" {
+        return Some(holds::release(state, &request).await);
+    }
     let query = request.uri().query().unwrap_or_default();
     let answer = match request.uri().path() {
         "/table" => json(&table::show(state)),
         "/services" => json(&services::show(state)),
+        "/holds" => json(&holds::show(state)),
         "/explain" => match explain::answer(state, query) {
             Ok(value) => json(&value),
             Err(detail) => {

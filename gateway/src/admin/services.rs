@@ -32,6 +32,8 @@ pub fn service_json(service: &Service, age: Option<f64>) -> Value {
     json!({
         "name": service.name.as_str(),
         "last_proof_age_seconds": age.map(|age| (age * 1000.0).round() / 1000.0),
+        "stale_seconds": service.stale_seconds(),
+        "stale": service.doubt.is_some_and(|doubt| doubt.stale),
         "endpoints": service.all.iter().map(|endpoint| endpoint_json(endpoint)).collect::<Vec<_>>(),
     })
 }

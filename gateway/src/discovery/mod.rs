@@ -5,3 +5,7 @@
 
 pub mod run;
 pub mod update;
+pub mod stale;
+pub mod release;
+pub mod canary;
+pub mod last_known_good;

@@ -7,13 +7,18 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use vertice_process::readiness::NotReady;
+use vertice_process::shutdown::Shutdown;
 use vertice_registry_api::{Position, ServiceName};
-use vertice_registry_client::{Source, View};
+use vertice_registry_client::{HoldReason, Source, SourceKind, View};
 
+use super::canary::CanaryDriver;
+use super::last_known_good::keeper::Keeper;
+use super::release::Release;
+use super::stale::StaleRule;
 use super::update::{self, Fallbacks};
 use crate::health::Probed;
 use crate::table::compile::{EndpointIds, Fixed, Reject, compile};
-use crate::table::{Freshness, Published};
+use crate::table::{CanaryProof, Freshness, LastKnownGood, Published};
 
 /// Between two looks at the clock.
 const PULSE: Duration = Duration::from_secs(1);
@@ -38,47 +43,140 @@ pub struct Discovery {
     pub probes: mpsc::Receiver<Probed>,
     /// Read by the admin listener.
     pub view: Arc<Mutex<View>>,
-    /// Held until the first whole read is in the table.
+    /// Held until the first whole read, or the last known good, is in the table.
     pub not_ready: Option<NotReady>,
+    /// When a service's truth is too old.
+    pub rule: StaleRule,
+    /// Keeps what is known on disk.
+    pub keeper: Option<Keeper>,
+    /// Proves that the watch lives.
+    pub canary: CanaryDriver,
+    /// What operators let go.
+    pub releases: mpsc::Receiver<Release>,
+    /// Told when the process ends.
+    pub shutdown: Option<Shutdown>,
+    /// What goes on from table to table.
+    pub progress: Progress,
+}
+
+/// What goes on from table to table.
+#[derive(Debug, Default)]
+pub struct Progress {
+    ids: EndpointIds,
+    rejects: Vec<Reject>,
+    /// Services whose truth is too old.
+    stale: BTreeSet<ServiceName>,
 }
 
 /// Runs for as long as the process.
 pub async fn run(mut discovery: Discovery) {
-    let mut ids = EndpointIds::default();
-    let mut rejects: Vec<Reject> = Vec::new();
     let mut pulse = tokio::time::interval(PULSE);
     pulse.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let known: BTreeSet<ServiceName> = discovery.fallbacks.keys().cloned().collect();
-    discovery.publish(&known, &mut ids, &mut rejects);
     loop {
         let changed = tokio::select! {
             event = discovery.source.next() => {
-                let Some(event) = event else {
+                let Some(mut event) = event else {
                     tracing::error!("the task that reads the registry ended; serving goes on with the last table");
                     return;
                 };
-                discovery.with_view(|view| view.apply(&event, Instant::now()))
+                let now = Instant::now();
+                discovery.canary.take_out(&mut event, now);
+                let mut changed = discovery.with_view(|view| view.apply(&event, now));
+                if !discovery.progress.stale.is_empty() {
+                    changed.extend(discovery.look_for_stale(now));
+                }
+                changed
             }
             Some((name, id, alive)) = discovery.probes.recv() => {
                 discovery.with_view(|view| view.record_probe(&name, &id, alive, Instant::now()))
             }
-            _ = pulse.tick() => discovery.with_view(|view| view.tick(Instant::now())),
+            Some(release) = discovery.releases.recv() => {
+                discovery.release(release);
+                continue;
+            }
+            _ = pulse.tick() => discovery.pulse(Instant::now()),
+            shutdown = pulled(&mut discovery.shutdown) => {
+                discovery.canary.remove(shutdown);
+                continue;
+            }
         };
-        discovery.publish(&changed, &mut ids, &mut rejects);
+        discovery.publish(&changed);
+    }
+}
+
+/// Returns the handle once the process is told to end; then never again.
+async fn pulled(shutdown: &mut Option<Shutdown>) -> Shutdown {
+    if let Some(waiting) = shutdown {
+        waiting.pulled().await;
+    }
+    match shutdown.take() {
+        Some(pulled) => pulled,
+        None => std::future::pending().await,
     }
 }
 
 impl Discovery {
+    /// Publishes what is known before any registry has spoken: fall-backs and the last known good. Call it before the
+    /// first request can come.
+    pub fn begin(&mut self) {
+        let mut known: BTreeSet<ServiceName> = self.fallbacks.keys().cloned().collect();
+        known
+            .extend(self.with_view(|view| view.services().map(|(name, _)| name.clone()).collect::<Vec<_>>()));
+        known.extend(self.look_for_stale(Instant::now()));
+        self.publish(&known);
+    }
+
+    /// What the passing of time changes.
+    fn pulse(&mut self, now: Instant) -> BTreeSet<ServiceName> {
+        let (mut changed, wants_read, watching) = self.with_view(|view| {
+            let status = view.status();
+            let watching = status.kind == Some(SourceKind::Watched)
+                && status.state.is_some()
+                && status.failing_since.is_none();
+            (view.tick(now), view.wants_read(now), watching)
+        });
+        let deaf = self.canary.pulse(watching, now);
+        if deaf || wants_read {
+            self.source.resync();
+        }
+        changed.extend(self.look_for_stale(now));
+        changed
+    }
+
+    /// Services that became too old, or are no longer.
+    fn look_for_stale(&mut self, now: Instant) -> BTreeSet<ServiceName> {
+        let stale = self.with_view(|view| self.rule.past(view, now));
+        let changed: BTreeSet<ServiceName> =
+            stale.symmetric_difference(&self.progress.stale).cloned().collect();
+        for name in changed.intersection(&stale) {
+            tracing::warn!(service = %name, "the registry has not vouched for this service for longer than stale_after");
+        }
+        self.progress.stale = stale;
+        changed
+    }
+
+    fn release(&mut self, release: Release) {
+        let (released, changed) =
+            self.with_view(|view| view.release(release.service.as_ref(), release.instance.as_ref()));
+        self.publish(&changed);
+        // Who asked may have left.
+        let _ = release.reply.send(released);
+    }
+
     fn with_view<T>(&self, work: impl FnOnce(&mut View) -> T) -> T {
         work(&mut self.view.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Compiles what changed and publishes it, says how old the truth is, and acknowledges what is in the table.
-    fn publish(&mut self, changed: &BTreeSet<ServiceName>, ids: &mut EndpointIds, rejects: &mut Vec<Reject>) {
+    fn publish(&mut self, changed: &BTreeSet<ServiceName>) {
+        let now = Instant::now();
+        let Progress { ids, rejects, .. } = &mut self.progress;
         let (updates, freshness, position, complete) = {
             let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
-            let updates: Vec<_> =
-                changed.iter().map(|name| update::of(name, &view, &self.fallbacks)).collect();
+            let updates: Vec<_> = changed
+                .iter()
+                .map(|name| update::of(name, &view, &self.fallbacks, &self.rule, now))
+                .collect();
             rejects.retain(|reject| !changed.contains(&reject.service));
             (updates, freshness(&view), view.status().position, view.is_complete())
         };
@@ -91,7 +189,10 @@ impl Discovery {
             rejects.truncate(REJECTS_SHOWN);
             self.published.swap(table);
         }
-        self.say(freshness, rejects);
+        if let Some(keeper) = self.keeper.as_ref().filter(|_| !changed.is_empty()) {
+            keeper.changed();
+        }
+        self.say(freshness);
         if let Some(position) = position {
             self.applied(position);
         }
@@ -104,8 +205,19 @@ impl Discovery {
         self.source.applied(position);
     }
 
-    fn say(&self, mut freshness: Freshness, rejects: &[Reject]) {
-        let ours = rejects.iter().map(|r| (format!("{}/{}", r.service, r.instance_id), r.reason.clone()));
+    fn say(&self, mut freshness: Freshness) {
+        freshness.canary = self.canary.shown();
+        if let Some(keeper) = &self.keeper {
+            let (written, error) = keeper.stats().now();
+            let failures = keeper.stats().failures();
+            let unconfirmed = freshness.last_known_good.unconfirmed;
+            freshness.last_known_good = LastKnownGood { kept: true, unconfirmed, written, error, failures };
+        }
+        let ours = self
+            .progress
+            .rejects
+            .iter()
+            .map(|r| (format!("{}/{}", r.service, r.instance_id), r.reason.clone()));
         freshness.rejects.extend(ours);
         let before = self.published.freshness();
         if freshness.failing != before.failing {
@@ -131,5 +243,13 @@ fn freshness(view: &View) -> Freshness {
         last_error: status.last_error.as_ref().map(ToString::to_string),
         held: view.held().count(),
         rejects: status.rejects.iter().map(|r| (r.name.clone(), r.reason.clone())).collect(),
+        last_known_good: LastKnownGood {
+            unconfirmed: view
+                .held()
+                .filter(|(_, seen)| seen.hold.is_some_and(|hold| hold.reason == HoldReason::LastKnownGood))
+                .count(),
+            ..LastKnownGood::default()
+        },
+        canary: CanaryProof::default(),
     }
 }

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use vertice_registry_api::{HealthPath, InstanceId, ServiceName, ServiceUrl, Status};
 use vertice_registry_client::{SeenInstance, View};
 
+use super::stale::StaleRule;
 use crate::table::compile::ServiceUpdate;
 use crate::table::{CheckKind, EndpointSpec, Origin};
 
@@ -13,14 +14,21 @@ use crate::table::{CheckKind, EndpointSpec, Origin};
 pub type Fallbacks = BTreeMap<ServiceName, Vec<ServiceUrl>>;
 
 /// All that is known of `name` now.
-pub fn of(name: &ServiceName, view: &View, fallbacks: &Fallbacks) -> ServiceUpdate {
+pub fn of(
+    name: &ServiceName,
+    view: &View,
+    fallbacks: &Fallbacks,
+    rule: &StaleRule,
+    now: Instant,
+) -> ServiceUpdate {
+    let doubt = view.service(name).and_then(|service| rule.doubt(service, now));
     let seen =
         view.service(name).map(|service| service.instances.values().map(registered).collect::<Vec<_>>());
     let endpoints = match seen {
         Some(endpoints) if !endpoints.is_empty() => endpoints,
         _ => fallbacks.get(name).map(|urls| urls.iter().map(written).collect()).unwrap_or_default(),
     };
-    ServiceUpdate { name: name.clone(), endpoints }
+    ServiceUpdate { name: name.clone(), endpoints, doubt }
 }
 
 fn registered(seen: &SeenInstance) -> EndpointSpec {

@@ -154,6 +154,7 @@ impl Story {
             attempts: notes.attempts,
             complete: self.complete,
             generation: notes.generation,
+            stale_seconds: notes.service.as_ref().and_then(|service| service.stale_seconds()),
         });
         self.worker.metrics.log_lines_dropped.add(lost);
     }

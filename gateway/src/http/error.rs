@@ -32,6 +32,8 @@ pub enum GatewayError {
     NoRoute,
     /// The route is known, no endpoint of its service is.
     NoEndpoint,
+    /// Nobody has vouched for the service's endpoints in longer than the operator allows.
+    Stale,
     /// An attempt failed and there was none to follow it.
     Upstream(Failure),
 }
@@ -49,7 +51,7 @@ pub struct Told {
 
 impl GatewayError {
     /// All reasons, for the metrics.
-    pub const REASONS: [&'static str; 17] = [
+    pub const REASONS: [&'static str; 18] = [
         "bad_path",
         "bad_host",
         "target_too_long",
@@ -57,6 +59,7 @@ impl GatewayError {
         "expectation_failed",
         "no_route",
         "no_endpoint",
+        "stale",
         "resolve_failed",
         "address_forbidden",
         "connect_failed",
@@ -93,6 +96,11 @@ impl GatewayError {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no_endpoint",
                 "the service is not registered or has no instance that takes requests",
+            ),
+            Self::Stale => told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "stale",
+                "what is known of the service is older than the operator of this gateway allows",
             ),
             Self::Upstream(failure) => failure_told(failure),
         }
@@ -205,6 +213,7 @@ mod tests {
             (GatewayError::Expectation, 417, "expectation_failed"),
             (GatewayError::NoRoute, 404, "no_route"),
             (GatewayError::NoEndpoint, 503, "no_endpoint"),
+            (GatewayError::Stale, 503, "stale"),
             (GatewayError::Upstream(Failure::Resolve), 502, "resolve_failed"),
             (GatewayError::Upstream(Failure::Forbidden), 502, "address_forbidden"),
             (GatewayError::Upstream(Failure::Connect), 502, "connect_failed"),

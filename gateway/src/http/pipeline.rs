@@ -140,7 +140,7 @@ async fn attempts(
         total: timeouts.total.map_or(Tick::MAX / 2, |total| now + ticks(total)),
     };
     let mut tried = [usize::MAX; ATTEMPTS];
-    let mut last = GatewayError::NoEndpoint;
+    let mut last = if service.is_refused() { GatewayError::Stale } else { GatewayError::NoEndpoint };
     for round in 0..ATTEMPTS {
         let candidates = ServiceCandidates { worker: &worker, service, tried: &tried };
         let Some(position) = balance::pick(&candidates, &mut worker.random.borrow_mut()) else { break };

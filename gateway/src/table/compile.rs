@@ -8,7 +8,7 @@ use vertice_registry_api::{Host, InstanceId, Scheme, ServiceName};
 
 use super::Table;
 use super::endpoint::{Endpoint, EndpointId, EndpointSpec, Origin};
-use super::service::{Service, ServiceStats};
+use super::service::{Doubt, Service, ServiceStats};
 use crate::health::EndpointHealth;
 use crate::route::Routes;
 use crate::upstream::AddressPolicy;
@@ -20,6 +20,8 @@ pub struct ServiceUpdate {
     pub name: ServiceName,
     /// Every instance of it; empty: none is known.
     pub endpoints: Vec<EndpointSpec>,
+    /// What is to be doubted about them.
+    pub doubt: Option<Doubt>,
 }
 
 /// An entry that was not taken. Its last good form, if there was one, stays in the table.
@@ -71,7 +73,12 @@ pub struct Fixed {
 pub fn first(fixed: &Fixed, routes: impl FnOnce(&super::Services) -> Routes) -> Table {
     let mut services = super::Services::default();
     for name in &fixed.configured {
-        services.put(Arc::new(build(name.clone(), Vec::new(), Arc::new(ServiceStats::new(fixed.workers)))));
+        services.put(Arc::new(build(
+            name.clone(),
+            Vec::new(),
+            None,
+            Arc::new(ServiceStats::new(fixed.workers)),
+        )));
     }
     let routes = Arc::new(routes(&services));
     Table { generation: 0, routes, services }
@@ -119,7 +126,7 @@ pub fn compile(
         } else {
             let stats =
                 before.map_or_else(|| Arc::new(ServiceStats::new(fixed.workers)), |s| s.stats.clone());
-            services.put(Arc::new(build(update.name, all, stats)));
+            services.put(Arc::new(build(update.name, all, update.doubt, stats)));
         }
     }
     (Table { generation: previous.generation + 1, routes: previous.routes.clone(), services }, rejects)
@@ -165,10 +172,16 @@ fn carry_over(
     }
 }
 
-fn build(name: ServiceName, mut all: Vec<Arc<Endpoint>>, stats: Arc<ServiceStats>) -> Service {
+fn build(
+    name: ServiceName,
+    mut all: Vec<Arc<Endpoint>>,
+    doubt: Option<Doubt>,
+    stats: Arc<ServiceStats>,
+) -> Service {
     all.sort_by_key(|endpoint| endpoint.id.index);
     // Weight 0 means "only if nobody else is there".
-    let up = || all.iter().filter(|endpoint| endpoint.takes_requests());
+    let refused = doubt.is_some_and(|doubt| doubt.refused);
+    let up = || all.iter().filter(|endpoint| endpoint.takes_requests() && !refused);
     let mut routable: Vec<_> = up().filter(|endpoint| endpoint.spec.weight > 0).cloned().collect();
     if routable.is_empty() {
         routable = up().cloned().collect();
@@ -186,7 +199,7 @@ fn build(name: ServiceName, mut all: Vec<Arc<Endpoint>>, stats: Arc<ServiceStats
             })
             .collect()
     };
-    Service { name, all, routable, weight_sums, stats }
+    Service { name, all, routable, weight_sums, doubt, stats }
 }
 
 #[cfg(test)]
@@ -251,7 +264,7 @@ mod tests {
                     let mut known = BTreeSet::new();
                     let specs =
                         endpoints.iter().filter(|e| known.insert(e.0)).map(|(i, p, w)| spec(*i, *p, *w));
-                    ServiceUpdate { name: name(*service), endpoints: specs.collect() }
+                    ServiceUpdate { name: name(*service), endpoints: specs.collect(), doubt: None }
                 })
                 .collect();
             let (table, rejects) = compile(tables.last().unwrap(), updates, &fixed(), &mut ids);
@@ -299,7 +312,7 @@ mod tests {
     fn a_rejected_entry_keeps_its_last_good_form_and_the_others_go_on() {
         let tables = run(&[vec![(0, vec![(0, 1, 1), (1, 2, 1)])]]);
         let bad = EndpointSpec { url: ServiceUrl::parse("https://10.0.0.1:9").unwrap(), ..spec(0, 1, 1) };
-        let update = ServiceUpdate { name: name(0), endpoints: vec![bad, spec(1, 3, 1)] };
+        let update = ServiceUpdate { name: name(0), endpoints: vec![bad, spec(1, 3, 1)], doubt: None };
         let mut ids = EndpointIds { end: 2, serial: 2, ..EndpointIds::default() };
         let (table, rejects) = compile(&tables[1], vec![update], &fixed(), &mut ids);
         assert_eq!(rejects.len(), 1);
@@ -332,7 +345,8 @@ mod tests {
         let mut ids = EndpointIds::default();
         let start = first(&fixed, |_| Routes::default());
         let with = |endpoints: Vec<EndpointSpec>| {
-            (0..2).map(|n| ServiceUpdate { name: name(n), endpoints: endpoints.clone() }).collect::<Vec<_>>()
+            let update = |n| ServiceUpdate { name: name(n), endpoints: endpoints.clone(), doubt: None };
+            (0..2).map(update).collect::<Vec<_>>()
         };
         let (full, _) = compile(&start, with(vec![spec(0, 1, 1)]), &fixed, &mut ids);
         let (empty, _) = compile(&full, with(vec![]), &fixed, &mut ids);

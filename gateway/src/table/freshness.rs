@@ -1,5 +1,7 @@
 //! How old the truth is: what discovery last knew of the registry, for everyone who shows it.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -22,6 +24,38 @@ pub struct Freshness {
     pub held: usize,
     /// Entries that were left out.
     pub rejects: Vec<(String, String)>,
+    /// The last known good on disk.
+    pub last_known_good: LastKnownGood,
+    /// What proves that the watch lives.
+    pub canary: CanaryProof,
+}
+
+/// The last known good on disk.
+#[derive(Clone, Debug, Default)]
+pub struct LastKnownGood {
+    /// Whether it is kept at all.
+    pub kept: bool,
+    /// Instances that are served from it alone: no registry has named them since the start.
+    pub unconfirmed: usize,
+    /// When it was last written.
+    pub written: Option<Instant>,
+    /// Why it cannot be written.
+    pub error: Option<String>,
+    /// Writes that failed.
+    pub failures: u64,
+}
+
+/// A number that we write into the registry and that has to come back over the watch.
+#[derive(Clone, Debug, Default)]
+pub struct CanaryProof {
+    /// `off` (the registry cannot be watched, or has not answered), `refused`, `waiting` or `proven`.
+    pub state: &'static str,
+    /// When a number last came back.
+    pub back: Option<Instant>,
+    /// How long that one took.
+    pub round_trip: Option<Duration>,
+    /// How often one did not come back.
+    pub deaf: u64,
 }
 
 impl Freshness {
@@ -37,10 +71,31 @@ impl Freshness {
             "state": self.state,
             "complete": self.complete,
             "reachable": !self.failing,
-            "age_seconds": self.age_seconds().map(|age| (age * 1000.0).round() / 1000.0),
+            "age_seconds": self.age_seconds().map(milliseconds),
             "last_error": self.last_error,
             "held": self.held,
             "rejects": self.rejects.iter().map(|(entry, reason)| json!({"entry": entry, "reason": reason})).collect::<Vec<_>>(),
+            "last_known_good": {
+                "kept": self.last_known_good.kept,
+                "unconfirmed": self.last_known_good.unconfirmed,
+                "written_age_seconds": age(self.last_known_good.written),
+                "error": self.last_known_good.error,
+            },
+            "canary": {
+                "state": self.canary.state,
+                "age_seconds": age(self.canary.back),
+                "round_trip_seconds": self.canary.round_trip.map(|trip| milliseconds(trip.as_secs_f64())),
+                "deaf": self.canary.deaf,
+            },
         })
     }
+}
+
+fn age(at: Option<Instant>) -> Option<f64> {
+    at.map(|at| milliseconds(at.elapsed().as_secs_f64()))
+}
+
+/// Seconds, to the millisecond.
+fn milliseconds(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
 }

@@ -13,9 +13,9 @@ mod freshness;
 mod published;
 
 pub use endpoint::{CheckKind, Endpoint, EndpointId, EndpointSpec, Origin};
-pub use freshness::Freshness;
+pub use freshness::{CanaryProof, Freshness, LastKnownGood};
 pub use published::{CachedTable, Published, TableLease};
-pub use service::{Service, ServiceStats, StatusClass, WorkerStats, add_count};
+pub use service::{Doubt, Service, ServiceStats, StatusClass, WorkerStats, add_count};
 pub use services::Services;
 
 use std::sync::Arc;

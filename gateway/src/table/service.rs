@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::time::Instant;
 use vertice_registry_api::ServiceName;
 
 use super::endpoint::Endpoint;
@@ -18,8 +19,33 @@ pub struct Service {
     pub routable: Vec<Arc<Endpoint>>,
     /// Running sums of the weights of `routable`; empty when all weigh the same.
     pub weight_sums: Vec<u32>,
+    /// Why what is known of it may be wrong by now; `None` while the registry vouches for all of it.
+    pub doubt: Option<Doubt>,
     /// Counters, carried over from table to table.
     pub stats: Arc<ServiceStats>,
+}
+
+/// What is to be doubted about a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// When the registry last vouched for the oldest part of it.
+    pub last_proof: Instant,
+    /// For longer than the operator gave it.
+    pub stale: bool,
+    /// And the operator wants no request to go there then.
+    pub refused: bool,
+}
+
+impl Service {
+    /// Seconds since the registry last vouched for the oldest part of it; `None` while it vouches for all of it.
+    pub fn stale_seconds(&self) -> Option<f64> {
+        self.doubt.map(|doubt| (doubt.last_proof.elapsed().as_secs_f64() * 1000.0).round() / 1000.0)
+    }
+
+    /// Whether requests are refused because nobody has vouched for it in too long.
+    pub fn is_refused(&self) -> bool {
+        self.doubt.is_some_and(|doubt| doubt.refused)
+    }
 }
 
 /// Counters of one service: one row per worker, each written by that worker alone, summed by who reads.

@@ -47,6 +47,9 @@ pub struct Line<'a> {
     pub complete: bool,
     /// The generation of the table that the request was answered from.
     pub generation: u64,
+    /// Seconds since the registry last vouched for what was known of the service, where it no longer does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_seconds: Option<f64>,
 }
 
 /// A worker's lines that are not handed over yet.

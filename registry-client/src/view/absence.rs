@@ -38,7 +38,7 @@ impl View {
         state: SourceState,
         authority: Authority,
     ) -> HoldReason {
-        let known_epoch = self.status.position.or(self.remembered).map(|position| position.epoch);
+        let known_epoch = self.position().map(|position| position.epoch);
         match (authority, position) {
             (Authority::Partial, _) | (Authority::Complete, None) => HoldReason::NoHistory,
             (Authority::Complete, Some(position)) if Some(position.epoch) != known_epoch => {
