@@ -44,6 +44,9 @@ pub struct RunFlags {
     /// Where the registrations are kept.
     #[arg(long, value_enum, default_value_t = StoreKind::Memory)]
     pub store: StoreKind,
+    /// Keep registrations in this directory, so that they survive a restart; without it: in memory only.
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
     /// Where operators look in (/live, /ready, /metrics); without it: nowhere.
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<SocketAddr>,
@@ -64,7 +67,8 @@ pub struct RunFlags {
 /// Where registrations are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StoreKind {
-    /// In this process's memory; a restart starts empty, and clients register again.
+    /// In this process's memory, kept on disk with --state-dir; without it a restart starts empty, and clients register
+    /// again.
     Memory,
 }
 
@@ -90,6 +94,7 @@ pub fn settings(flags: RunFlags, env: &Env) -> Result<Settings, String> {
         insecure: flags.insecure,
         allow_networks: flags.allow_network,
         allow_suffixes: flags.allow_suffix,
+        state_dir: flags.state_dir,
         limits: StoreLimits::default(),
     })
 }

@@ -8,6 +8,9 @@ mod api;
 pub mod auth;
 pub mod policy;
 pub mod store;
+mod state;
+mod keeper;
 
 pub use server::{Running, start};
 pub use settings::{Settings, StartError};
+pub use state::StateError;

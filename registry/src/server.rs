@@ -1,17 +1,23 @@
 //! Starting a registry: listeners bound, tasks spawned onto the current runtime.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use vertice_process::http_server::{self, ServerLimits};
 use vertice_process::readiness::Readiness;
 use vertice_process::shutdown::Shutdown;
-use vertice_process::{admin, tasks};
+use vertice_process::{admin, clock, tasks};
+use vertice_registry_api::{Epoch, Position};
 
 use crate::api::{self, Shared};
+use crate::keeper::Keeper;
 use crate::policy::EndpointPolicy;
 use crate::settings::{Settings, StartError};
+use crate::state::{self, Journal, Opened};
+use crate::store::{Store, StoreLimits};
 
 /// A registry that runs until the shutdown that it was given.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +46,11 @@ pub async fn start(settings: Settings, shutdown: Shutdown) -> Result<Running, St
         suffixes: settings.allow_suffixes,
         own: [Some(address), admin_address].into_iter().flatten().collect(),
     };
-    let shared = Arc::new(Shared::new(settings.auth, policy, settings.limits, shutdown.clone()));
+    let (store, journal) = stored(settings.state_dir, settings.limits).await?;
+    let shared = Arc::new(Shared::new(settings.auth, policy, store, shutdown.clone()));
+    if let Some(journal) = journal {
+        tasks::spawn("registry-keeper", Keeper::new(shared.clone(), journal, shutdown.clone()).keep());
+    }
     tasks::spawn("registry-leases", shared.clone().tick());
     let calls = shared.clone();
     let handle = move |request, _peer| api::handle(calls.clone(), request);
@@ -55,6 +65,39 @@ pub async fn start(settings: Settings, shutdown: Shutdown) -> Result<Running, St
         tasks::spawn("registry-admin", serve);
     }
     Ok(Running { address, admin_address })
+}
+
+/// The store, from the state directory where there is one. Clients that connect meanwhile wait in the kernel's queue.
+async fn stored(dir: Option<PathBuf>, limits: StoreLimits) -> Result<(Store, Option<Journal>), StartError> {
+    let epoch = Epoch(fastrand::u128(..));
+    // A thousand generations per millisecond of wall time: higher than any that an earlier process gave, and
+    // still exact in a double, which some JSON parsers use.
+    let first_generation = clock::unix_ms().saturating_mul(1000);
+    let Some(dir) = dir else {
+        return Ok((Store::new(limits, epoch, first_generation, Duration::ZERO), None));
+    };
+    let shown = dir.display().to_string();
+    let restored = tokio::task::spawn_blocking(move || {
+        let Opened { image, journal, continues, warnings } = state::open(&dir, epoch, first_generation)?;
+        let position = Position { epoch: image.epoch, revision: image.revision };
+        let rows = image.rows.into_values();
+        let store = Store::restored(limits, position, image.next_generation, rows, Duration::ZERO);
+        Ok((store, journal, continues, warnings))
+    });
+    let restored = restored.await.map_err(|error| state::StateError::Io {
+        what: "read",
+        path: shown.clone().into(),
+        error: std::io::Error::other(error),
+    });
+    let (store, journal, continues, warnings) =
+        restored.and_then(|restored| restored).map_err(StartError::State)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let (revision, instances) = (store.position().revision, store.stats().instances);
+    let history = if continues { "goes on: the last stop was in order" } else { "is new" };
+    tracing::info!(dir = shown, instances, %revision, epoch = %store.position().epoch, "restored; the epoch {history}");
+    Ok((store, Some(journal)))
 }
 
 async fn bind(flag: &'static str, wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
 use crate::auth::Auth;
+use crate::state::StateError;
 use crate::store::StoreLimits;
 
 /// Everything that one registry runs with.
@@ -23,6 +25,8 @@ pub struct Settings {
     pub allow_networks: Vec<IpNet>,
     /// Endpoints with names must be one of these or end in a dot and one of these; empty: any.
     pub allow_suffixes: Vec<String>,
+    /// Where registrations survive a restart; `None`: nowhere.
+    pub state_dir: Option<PathBuf>,
     /// How much it takes in.
     pub limits: StoreLimits,
 }
@@ -37,6 +41,7 @@ impl Settings {
             insecure: false,
             allow_networks: Vec::new(),
             allow_suffixes: Vec::new(),
+            state_dir: None,
             limits: StoreLimits::default(),
         }
     }
@@ -66,6 +71,8 @@ pub enum StartError {
         /// Which.
         address: SocketAddr,
     },
+    /// The state directory cannot be used.
+    State(StateError),
 }
 
 impl fmt::Display for StartError {
@@ -83,6 +90,7 @@ impl fmt::Display for StartError {
                     "cannot listen on {address}: {error}; choose an address of this machine with {flag}"
                 )
             }
+            Self::State(error) => error.fmt(f),
             Self::OpenBeyondLoopback { address } => write!(
                 f,
                 "refusing to listen on {address} without tokens, because everybody who reaches it could redirect traffic: \

@@ -58,7 +58,7 @@ pub(super) async fn single(shared: &Shared, request: Request<Incoming>) -> Resul
     }
     instances::own(principal, service)?;
     // As a write: the heartbeat of a stale instance makes it fresh, which is a change.
-    let beat = shared.write(|store, now| store.beat(service, id, single.generation, now));
+    let beat = shared.write(|store, now| store.beat(service, id, single.generation, now))?;
     match beat {
         Ok(_) => {
             shared.metrics.renewals.inc();
@@ -95,7 +95,7 @@ pub(super) async fn batch(shared: &Shared, request: Request<Incoming>) -> Result
     }
     let beaten = shared.write(|store, now| {
         store.beat_batch(batch.epoch, &batch.leases, |service| principal.may(service.as_str()), now)
-    });
+    })?;
     shared.metrics.renewals.inc_by(beaten.renewed);
     let ttl_s = beaten.shortest_ttl_s.unwrap_or(limits::DEFAULT_TTL_S);
     let answer = BatchAnswer { lost: beaten.lost, next_ms: u64::from(ttl_s) * 1000 / 3 };

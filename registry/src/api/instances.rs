@@ -50,7 +50,7 @@ pub(super) fn register(
     let (registered, position) = shared.write(|store, now| {
         let registered = store.register(wanted, by, now, clock::unix_ms());
         (registered, store.position())
-    });
+    })?;
     let registered =
         registered.map_err(|refusal| Refused::by_store(&refusal, service.as_str(), instance_id.as_str()))?;
     if registered.changed {
@@ -105,7 +105,7 @@ pub(super) async fn patch(
     };
     let (patched, position) = shared.write(|store, now| {
         (store.patch(service.as_str(), id.as_str(), generation, &patch, now), store.position())
-    });
+    })?;
     let generation = patched.map_err(|refusal| Refused::by_store(&refusal, service.as_str(), id.as_str()))?;
     tracing::debug!(%service, instance = %id, by = principal.name, ?patch, "changed");
     let body = json!({
@@ -132,7 +132,7 @@ pub(super) fn delete<B>(
     let (removed, position) = shared.write(|store, now| {
         let removed = store.deregister(service.as_str(), id.as_str(), Some(generation), now);
         (removed, store.position())
-    });
+    })?;
     let removed = removed.map_err(|refusal| Refused::by_store(&refusal, service.as_str(), id.as_str()))?;
     if removed {
         tracing::debug!(%service, instance = %id, by = principal.name, "deregistered");

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 use vertice_process::admin::METRICS_TYPE;
 use vertice_process::answer::{self, Answer};
-use vertice_registry_api::SourceState;
+use vertice_registry_api::{Revision, SourceState};
 
 use super::refused;
 use super::shared::{MAX_WATCHERS, Shared};
@@ -35,6 +35,9 @@ pub(crate) struct Metrics {
     preserving: Gauge,
     stale: Gauge,
     expired: Counter,
+    state_saved_revision: Gauge,
+    state_failing: Gauge,
+    state_write_errors: Counter,
 }
 
 impl Metrics {
@@ -56,6 +59,15 @@ impl Metrics {
         let serving = gauge("serving", "1 when the state is serving");
         let preserving = gauge("preserving", "1 while self-preservation keeps what expires");
         let stale = gauge("stale_leases", "Leases that ran out and are kept by self-preservation");
+        let state_saved_revision =
+            gauge("state_saved_revision", "Everything up to this revision is in the state directory");
+        let state_failing = gauge("state_failing", "1 while the state directory cannot be written");
+        let state_write_errors = Counter::default();
+        registry.register(
+            "state_write_errors",
+            "Failed attempts to write the state directory",
+            state_write_errors.clone(),
+        );
         let expired = Counter::default();
         registry.register("expired_leases", "Leases that ran out since the start", expired.clone());
         Self {
@@ -70,6 +82,22 @@ impl Metrics {
             preserving,
             stale,
             expired,
+            state_saved_revision,
+            state_failing,
+            state_write_errors,
+        }
+    }
+
+    /// Everything up to `revision` is on the disk.
+    pub(crate) fn state_saved(&self, revision: Revision) {
+        self.state_saved_revision.set(i64::try_from(revision.0).unwrap_or(i64::MAX));
+    }
+
+    /// Whether the state directory could not be written just now.
+    pub(crate) fn state_failing(&self, failing: bool) {
+        self.state_failing.set(i64::from(failing));
+        if failing {
+            self.state_write_errors.inc();
         }
     }
 

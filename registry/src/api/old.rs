@@ -43,7 +43,7 @@ pub(super) fn deregister<B>(
         instances::own(principal, service)?;
     }
     let id = id.as_deref().unwrap_or(LEGACY_INSTANCE);
-    let removed = shared.write(|store, now| store.deregister(service, id, generation, now));
+    let removed = shared.write(|store, now| store.deregister(service, id, generation, now))?;
     let removed = removed.map_err(|refusal| Refused::by_store(&refusal, service, id))?;
     let message = if removed { "deregistered" } else { "was not registered" };
     let body = json!({ "message": format!("Service '{service}' {message}"), "service_name": service });

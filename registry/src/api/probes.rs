@@ -42,7 +42,7 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Resul
             }
         }
         removed
-    });
+    })?;
     if removed > 0 {
         tracing::info!(%gateway, removed, by = principal.name, "stale instances were proven dead and removed");
     }

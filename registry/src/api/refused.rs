@@ -36,6 +36,8 @@ pub(super) enum Refused {
     BrokenBody,
     /// 429: a limit on what is stored is reached.
     Full { what: &'static str, limit: usize },
+    /// 503: the process is about to end and has written its last word.
+    Stopping,
     /// 503: too many of this kind at once.
     Busy { what: &'static str, limit: usize },
 }
@@ -109,6 +111,9 @@ impl From<Refused> for Answer {
                 detail(StatusCode::TOO_MANY_REQUESTS, &format!("the registry takes at most {limit} {what}")),
                 "60",
             ),
+            Refused::Stopping => {
+                retry(detail(StatusCode::SERVICE_UNAVAILABLE, "the registry is stopping: try again"), "1")
+            }
             Refused::Busy { what, limit } => retry(
                 detail(
                     StatusCode::SERVICE_UNAVAILABLE,

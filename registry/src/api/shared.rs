@@ -1,5 +1,6 @@
 //! What all calls share: the store behind its lock, and who is told when it changes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -7,15 +8,16 @@ use http::header::{ETAG, HeaderName, HeaderValue, IF_NONE_MATCH};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use vertice_process::answer::Answer;
-use vertice_process::clock;
 use vertice_process::shutdown::Shutdown;
-use vertice_registry_api::{Epoch, Position, Revision, SourceState};
+use vertice_registry_api::{Position, Revision, SourceState};
 
 use crate::api::metrics::Metrics;
+use crate::api::refused::Refused;
 use crate::auth::Auth;
 use crate::policy::EndpointPolicy;
+use crate::state::{Piece, Whole};
 use crate::store::acks::Acks;
-use crate::store::{Stats, Store, StoreLimits, TICK};
+use crate::store::{Change, Stats, Store, TICK};
 
 /// Answers that stream or wait at once: each holds a bounded buffer, this bounds their sum.
 pub(super) const MAX_WATCHERS: usize = 10_000;
@@ -26,7 +28,7 @@ const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// What watchers wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Published {
+pub(crate) struct Published {
     pub(super) revision: Revision,
     pub(super) state: SourceState,
 }
@@ -34,27 +36,27 @@ pub(super) struct Published {
 /// One registry.
 pub(crate) struct Shared {
     store: Mutex<Store>,
+    /// Read and written under the store's lock.
+    closed: AtomicBool,
     started: Instant,
-    pub(super) published: watch::Sender<Published>,
+    pub(crate) published: watch::Sender<Published>,
     pub(super) acks: Mutex<Acks>,
     pub(super) acked: watch::Sender<()>,
     pub(super) watchers: Arc<Semaphore>,
     pub(super) auth: Auth,
     pub(super) policy: EndpointPolicy,
-    pub(super) metrics: Metrics,
+    pub(crate) metrics: Metrics,
     pub(super) shutdown: Shutdown,
 }
 
 impl Shared {
-    pub(crate) fn new(auth: Auth, policy: EndpointPolicy, limits: StoreLimits, shutdown: Shutdown) -> Self {
+    /// `store` has observed the time zero.
+    pub(crate) fn new(auth: Auth, policy: EndpointPolicy, store: Store, shutdown: Shutdown) -> Self {
         let started = Instant::now();
-        let epoch = Epoch(fastrand::u128(..));
-        // A thousand generations per millisecond of wall time: higher than any that an earlier process gave, and
-        // still exact in a double, which some JSON parsers use.
-        let store = Store::new(limits, epoch, clock::unix_ms().saturating_mul(1000), Duration::ZERO);
         let published = Published { revision: store.position().revision, state: store.state() };
         Self {
             store: Mutex::new(store),
+            closed: AtomicBool::new(false),
             started,
             published: watch::Sender::new(published),
             acks: Mutex::default(),
@@ -77,9 +79,12 @@ impl Shared {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does `write` to the store and tells the watchers.
-    pub(super) fn write<T>(&self, write: impl FnOnce(&mut Store, Duration) -> T) -> T {
+    /// Does `write` to the store and tells the watchers. Refused once the end has been written to the disk.
+    pub(super) fn write<T>(&self, write: impl FnOnce(&mut Store, Duration) -> T) -> Result<T, Refused> {
         let mut store = self.store();
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Refused::Stopping);
+        }
         let result = write(&mut store, self.now());
         let now = Published { revision: store.position().revision, state: store.state() };
         // Under the lock, so that what is published never goes back.
@@ -89,11 +94,11 @@ impl Shared {
             modified
         });
         drop(store);
-        result
+        Ok(result)
     }
 
     /// Where in history the registry is, and what it says of itself.
-    pub(super) fn at(&self) -> (Position, SourceState) {
+    pub(crate) fn at(&self) -> (Position, SourceState) {
         let store = self.store();
         (store.position(), store.state())
     }
@@ -113,11 +118,50 @@ impl Shared {
                 next_told = Instant::now() + TOLD_EVERY;
                 told = self.tell(told);
             }
-            while self.write(|store, now| store.advance(now, SLICE)).more {
+            while self.write(|store, now| store.advance(now, SLICE)).is_ok_and(|advanced| advanced.more) {
                 tokio::task::yield_now().await;
             }
         }
     }
+}
+
+/// For the state directory.
+impl Shared {
+    /// What came after `written`, about `max_bytes` of it at most; `None` when the log does not reach back.
+    pub(crate) fn piece_after(&self, written: Revision, max_bytes: usize) -> Option<Piece> {
+        piece(&self.store(), written, max_bytes)
+    }
+
+    /// All that came after `written`, and everything there is at the end of it.
+    pub(crate) fn piece_and_whole(&self, written: Revision) -> (Option<Piece>, Whole) {
+        let store = self.store();
+        let (position, next_generation) = (store.position(), store.next_generation());
+        let whole = Whole { position, next_generation, rows: store.rows_with_handles() };
+        (piece(&store, written, usize::MAX), whole)
+    }
+
+    /// From now on nothing changes any more.
+    pub(crate) fn close(&self) {
+        let _store = self.store();
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// After [`Shared::close`]: the last revision, and the generation that would come next.
+    pub(crate) fn final_revision(&self) -> (Revision, u64) {
+        let store = self.store();
+        (store.position().revision, store.next_generation())
+    }
+}
+
+fn piece(store: &Store, written: Revision, max_bytes: usize) -> Option<Piece> {
+    let from = Position { revision: written, ..store.position() };
+    let delta = store.since(from, max_bytes)?;
+    let handle = |change: &Change| match change {
+        Change::Upsert(instance) => store.handle(instance.service.as_str(), instance.instance_id.as_str()),
+        Change::Remove { .. } => None,
+    };
+    let handles = delta.changes.iter().map(handle).collect();
+    Some(Piece { delta, handles })
 }
 
 impl Shared {

@@ -1,37 +1,45 @@
 //! Following another holder of the truth: changes that were decided elsewhere are taken in as they are.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vertice_registry_api::digest::SetDigest;
 use vertice_registry_api::watch::RemovalReason;
 use vertice_registry_api::{Epoch, Instance, InstanceId, Position, ServiceName, SourceState};
 
 use super::clock::millis;
 use super::log::ChangeLog;
 use super::slots::Held;
-use super::wheel::Wheel;
 use super::{Change, Refusal, Registrant, Store, count_up, seconds};
 
 impl Store {
-    /// Everything is `instances` now, at `at`. The log starts there: watchers of earlier revisions take a snapshot.
+    /// Everything is `instances` now, at `at`. The log starts there: watchers of earlier revisions take a snapshot. What
+    /// is the same stays, with the time of its last heartbeat: the work is that of the differences.
     pub fn follow_reset(&mut self, at: Position, instances: Vec<Arc<Instance>>, now: Duration) {
         let lease_ms = self.clock.observe(now);
-        let beats = std::mem::take(&mut self.slots);
-        let before = std::mem::take(&mut self.services);
-        self.principals.clear();
-        self.preservation = super::preserve::Preservation::new();
-        self.wheel = Wheel::new(lease_ms / 1000);
-        self.epoch = at.epoch;
-        self.digest = SetDigest::default();
-        self.log = ChangeLog::starting_at(at.revision, self.limits.log_entries, self.limits.log_bytes);
+        let mut kept = BTreeSet::new();
         for instance in instances {
-            // What was known keeps the time of its last heartbeat here.
-            let known = before.get(&instance.service).and_then(|r| r.instances.get(&instance.instance_id));
-            let held = known.and_then(|slot| beats.get(*slot));
-            let beat_ms = held.map_or(lease_ms, |held| held.beat_ms);
-            self.take_in(instance, beat_ms);
+            match self.find(instance.service.as_str(), instance.instance_id.as_str()) {
+                None => {
+                    if let Some(slot) = self.take_in(instance, lease_ms) {
+                        kept.insert(slot);
+                    }
+                }
+                Some(slot) => {
+                    kept.insert(slot);
+                    if self.slots.get(slot).is_some_and(|held| *held.instance != *instance) {
+                        self.replace(slot, (*instance).clone());
+                    }
+                }
+            }
         }
+        let slots = self.services.values().flat_map(|record| record.instances.values().copied());
+        let gone: Vec<u32> = slots.filter(|slot| !kept.contains(slot)).collect();
+        for slot in gone {
+            self.remove(slot, RemovalReason::Removed);
+        }
+        self.epoch = at.epoch;
+        self.log = ChangeLog::starting_at(at.revision, self.limits.log_entries, self.limits.log_bytes);
     }
 
     /// The instance is new or different. One revision.
@@ -41,7 +49,7 @@ impl Store {
             let ttl_s = instance.lease.ttl_s;
             self.replace(slot, (*instance).clone());
             self.renew(slot, ttl_s, lease_ms);
-        } else if self.take_in(instance.clone(), lease_ms) {
+        } else if self.take_in(instance.clone(), lease_ms).is_some() {
             self.log.push(Change::Upsert(instance), self.digest);
         }
     }
@@ -97,17 +105,17 @@ impl Store {
 
     /// Puts an instance that is not here into a slot, without a revision. The holder of the truth keeps its limits,
     /// so that only 2^32 can be too many here.
-    fn take_in(&mut self, instance: Arc<Instance>, beat_ms: u64) -> bool {
+    fn take_in(&mut self, instance: Arc<Instance>, beat_ms: u64) -> Option<u32> {
         let lease = Duration::from_secs(instance.lease.ttl_s.into());
         let deadline_ms = beat_ms + millis(lease) + seconds(vertice_registry_api::limits::GRACE_S);
         let held =
             Held { instance: instance.clone(), deadline_ms, drained_ms: None, beat_ms, stale_ms: None };
-        let Some(slot) = self.slots.insert(held) else { return false };
+        let slot = self.slots.insert(held)?;
         let record = self.services.entry(instance.service.clone()).or_default();
         record.instances.insert(instance.instance_id.clone(), slot);
         count_up(&mut self.principals, &instance.registered_by);
         self.preservation.enter(instance.zone.as_deref());
         self.digest.add(&instance);
-        true
+        Some(slot)
     }
 }

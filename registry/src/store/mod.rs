@@ -13,6 +13,7 @@ mod change;
 mod preserve;
 mod lease;
 mod read;
+mod restore;
 mod follow;
 pub mod acks;
 #[cfg(test)]

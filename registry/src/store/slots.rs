@@ -48,6 +48,27 @@ impl Slots {
         Some(index)
     }
 
+    /// Takes `held` into the slot `index`, the ones below it become free by [`Slots::free_the_rest`]; gives it back
+    /// where there is one already.
+    pub(super) fn insert_at(&mut self, index: u32, held: Held) -> Result<(), Held> {
+        let Ok(place) = usize::try_from(index) else { return Err(held) };
+        if self.slots.len() <= place {
+            self.slots.resize_with(place + 1, Slot::default);
+        }
+        match self.slot(index) {
+            Some(slot) if slot.held.is_none() => slot.held = Some(held),
+            Some(_) | None => return Err(held),
+        }
+        Ok(())
+    }
+
+    /// Makes every slot that holds nothing a free one; the lowest is used first.
+    pub(super) fn free_the_rest(&mut self) {
+        let empty = self.slots.iter().zip(0..).filter(|(slot, _)| slot.held.is_none());
+        self.free = empty.map(|(_, index)| index).collect();
+        self.free.reverse();
+    }
+
     pub(super) fn remove(&mut self, index: u32) -> Option<Held> {
         let held = self.slot(index)?.held.take()?;
         self.free.push(index);

@@ -4,83 +4,20 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::missing_docs_in_private_items,
     reason = "tests stop at the first surprise"
 )]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+mod support;
+mod state;
 
-use rustix::process::{Pid, Signal, kill_process};
+use std::io::Read as _;
+use std::net::TcpListener;
 
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vertice-registry"));
-    command.args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
+use rustix::process::Signal;
 
-/// Output of a run that ends by itself.
-fn output(arguments: &[&str]) -> (Output, String) {
-    let output = command(arguments).output().unwrap();
-    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
-    (output, stderr)
-}
-
-/// A registry that runs; killed when the test is over.
-struct Running {
-    child: Child,
-    stderr: BufReader<ChildStderr>,
-    address: SocketAddr,
-    admin: Option<SocketAddr>,
-}
-
-impl Running {
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = command(&[&["run", "--listen", "127.0.0.1:0"], arguments].concat()).spawn().unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("the registry listens") {
-            line.clear();
-            assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended without listening");
-        }
-        let after = |mark: &str| {
-            let text = line.split_once(mark)?.1;
-            let end =
-                text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':')).unwrap_or(text.len());
-            text[..end].parse().ok()
-        };
-        let (address, admin) = (after(" address=").unwrap(), after(" admin=Some("));
-        Self { child, stderr, address, admin }
-    }
-
-    fn stop(mut self, signal: Signal) -> (Option<i32>, String) {
-        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
-        let status = self.child.wait().unwrap();
-        let mut rest = String::new();
-        self.stderr.read_to_string(&mut rest).unwrap();
-        (status.code(), rest)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn get(address: SocketAddr, path: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: r\r\n\r\n").unwrap();
-    stream
-}
-
-fn first_line(stream: TcpStream) -> String {
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).unwrap();
-    line.trim().to_owned()
-}
+use support::{Running, command, first_line, get, output, read_all};
 
 #[test]
 fn help_tells_every_flag_and_the_environment() {
@@ -91,6 +28,7 @@ fn help_tells_every_flag_and_the_environment() {
         "127.0.0.1:8888",
         "--store",
         "memory",
+        "--state-dir",
         "--admin",
         "--tokens",
         "--insecure",
@@ -108,7 +46,6 @@ fn what_it_does_not_know_is_an_error() {
     for arguments in [
         &["run", "--colour"][..],
         &["run", "--store", "redis://x"],
-        &["run", "--state-dir", "/tmp"],
         &["run", "--listen", "nowhere"],
         &["run", "--allow-network", "10.0.0.0/99"],
         &["walk"],
@@ -197,12 +134,4 @@ fn a_signal_answers_the_waiting_and_stops() {
         assert!(log.contains("stopping") && !log.contains("cut"), "everything ended by itself: {log}");
         assert_eq!(first_line(waiting), "HTTP/1.1 204 No Content");
     }
-}
-
-fn read_all(address: SocketAddr, path: &str) -> Vec<u8> {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: r\r\nconnection: close\r\n\r\n").unwrap();
-    let mut all = Vec::new();
-    stream.read_to_end(&mut all).unwrap();
-    all
 }

@@ -1,0 +1,164 @@
+//! What a store gives to be kept on a disk, and a store out of what was kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use vertice_registry_api::{Instance, Position, limits};
+
+use super::log::ChangeLog;
+use super::slots::Held;
+use super::{Store, StoreLimits, count_up, seconds};
+
+impl Store {
+    /// A store that goes on at `position` with `rows` and the handles that they had. Each gets a whole lease with its
+    /// grace, and the state is *warming*: nobody could renew while there was no registry. A draining instance loses its
+    /// deadline; its lease bounds it.
+    pub fn restored(
+        limits: StoreLimits,
+        position: Position,
+        next_generation: u64,
+        rows: impl IntoIterator<Item = (Option<u32>, Instance)>,
+        now: Duration,
+    ) -> Self {
+        let mut store = Self::new(limits, position.epoch, next_generation, now);
+        store.log = ChangeLog::starting_at(position.revision, limits.log_entries, limits.log_bytes);
+        let lease_ms = store.clock.observe(now);
+        let mut homeless = Vec::new();
+        for (handle, instance) in rows {
+            // A handle beyond the limit is none of ours, and would only make the array long.
+            let fits = handle.filter(|h| usize::try_from(*h).is_ok_and(|h| h < limits.instances));
+            let held = held(instance, lease_ms);
+            match fits {
+                Some(handle) => match store.slots.insert_at(handle, held) {
+                    Ok(()) => store.move_in(handle),
+                    Err(held) => homeless.push(held),
+                },
+                None => homeless.push(held),
+            }
+        }
+        store.slots.free_the_rest();
+        for held in homeless {
+            if let Some(slot) = store.slots.insert(held) {
+                store.move_in(slot);
+            }
+        }
+        store
+    }
+
+    /// Makes an instance that is in its slot known everywhere else.
+    fn move_in(&mut self, slot: u32) {
+        let Some(held) = self.slots.get_mut(slot) else { return };
+        if let Some((name, _)) = self.services.get_key_value(&held.instance.service) {
+            // All instances share one copy of their service's name.
+            let name = name.clone();
+            if let Some(instance) = Arc::get_mut(&mut held.instance) {
+                instance.service = name;
+            }
+        }
+        let (instance, stale_ms) = (held.instance.clone(), held.stale_ms);
+        let record = self.services.entry(instance.service.clone()).or_default();
+        record.instances.insert(instance.instance_id.clone(), slot);
+        count_up(&mut self.principals, &instance.registered_by);
+        self.preservation.enter(instance.zone.as_deref());
+        if let Some(since_ms) = stale_ms {
+            self.preservation.mark(slot, instance.zone.as_deref(), since_ms);
+        }
+        self.digest.add(&instance);
+        self.arm(slot);
+    }
+
+    /// The handle of `(service, id)`.
+    pub fn handle(&self, service: &str, id: &str) -> Option<u32> {
+        self.find(service, id)
+    }
+
+    /// Higher than any generation that was given out.
+    pub fn next_generation(&self) -> u64 {
+        self.next_generation
+    }
+
+    /// All instances with their handles.
+    pub fn rows_with_handles(&self) -> Vec<(Option<u32>, Arc<Instance>)> {
+        let slots = self.services.values().flat_map(|record| record.instances.values());
+        slots.filter_map(|slot| Some((Some(*slot), self.slots.get(*slot)?.instance.clone()))).collect()
+    }
+}
+
+fn held(instance: Instance, lease_ms: u64) -> Held {
+    Held {
+        deadline_ms: lease_ms + seconds(instance.lease.ttl_s) + seconds(limits::GRACE_S),
+        drained_ms: None,
+        beat_ms: lease_ms,
+        stale_ms: instance.stale.then_some(lease_ms),
+        instance: Arc::new(instance),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vertice_registry_api::register::Registration;
+    use vertice_registry_api::{Epoch, SourceState};
+
+    use super::*;
+    use crate::store::Registrant;
+
+    fn filled() -> Store {
+        let mut store = Store::new(StoreLimits::default(), Epoch(7), 1, Duration::ZERO);
+        for number in 0..20 {
+            let body = format!(
+                r#"{{"service_name":"s{}","instance_id":"i:{number}","endpoint":"http://h:80","zone":"z"}}"#,
+                number % 3
+            );
+            let wanted = Registration::from_old_body(body.as_bytes()).unwrap();
+            store.register(wanted, Registrant { name: "p", limited: true }, Duration::ZERO, 0).unwrap();
+        }
+        for number in [3, 7, 19] {
+            let service = format!("s{}", number % 3);
+            store.deregister(&service, &format!("i:{number}"), None, Duration::ZERO).unwrap();
+        }
+        store
+    }
+
+    fn restored(store: &Store) -> Store {
+        let rows = store.rows_with_handles().into_iter().map(|(handle, i)| (handle, (*i).clone()));
+        let next = store.next_generation();
+        Store::restored(StoreLimits::default(), store.position(), next, rows, Duration::ZERO)
+    }
+
+    #[test]
+    fn a_restored_store_is_the_same_and_goes_on() {
+        let store = filled();
+        let mut again = restored(&store);
+        assert_eq!((again.position(), again.digest()), (store.position(), store.digest()));
+        assert_eq!(again.rows_with_handles(), store.rows_with_handles());
+        assert_eq!(again.state(), SourceState::Warming);
+        assert_eq!(again.oldest(), store.position().revision);
+        let wanted = br#"{"service_name":"s9","endpoint":"http://h:80"}"#;
+        let wanted = Registration::from_old_body(wanted).unwrap();
+        let by = Registrant { name: "p", limited: true };
+        let registered = again.register(wanted, by, Duration::ZERO, 0).unwrap();
+        assert_eq!(registered.generation, store.next_generation());
+        assert!([3, 7, 19].contains(&registered.handle), "a handle that is free");
+        for tick in 0..800 {
+            while again.advance(Duration::from_millis(tick * 100), 100).more {}
+        }
+        assert!(again.stats().instances < 18, "leases run out");
+    }
+
+    #[test]
+    fn handles_that_are_missing_taken_or_absurd_are_given_anew() {
+        let store = filled();
+        let mut rows: Vec<_> =
+            store.rows_with_handles().into_iter().map(|(handle, i)| (handle, (*i).clone())).collect();
+        rows[0].0 = None;
+        rows[1].0 = rows[2].0;
+        rows[3].0 = Some(u32::MAX);
+        let again = Store::restored(StoreLimits::default(), store.position(), 1, rows, Duration::ZERO);
+        assert_eq!(again.digest(), store.digest());
+        let mut handles: Vec<_> = again.rows_with_handles().into_iter().map(|(handle, _)| handle).collect();
+        handles.sort_unstable();
+        handles.dedup();
+        assert_eq!(handles.len(), 17);
+        assert!(handles.iter().all(|handle| handle.unwrap() < 30));
+    }
+}
