@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! table -> target -> route::find -> headers -> balance::pick -> upstream::send -> headers -> body
-//!                                              '---- again, while an attempt left the request unsent ----'
+//!                                              '---- again, while the request may go to another endpoint ----'
 //! ```
 //!
 //! One table is taken at the start and used to the end: a request never sees two generations.
@@ -168,10 +168,10 @@ async fn attempts(
                 return Err(GatewayError::Upstream(Failure::BadAnswer));
             }
             Ok(response) => return Ok(response),
-            Err(AttemptError { failure, unsent }) => {
+            Err(AttemptError { failure, again }) => {
                 worker.metrics.attempts_failed.one();
                 last = GatewayError::Upstream(failure);
-                match unsent {
+                match again {
                     Some(again) if failure != Failure::TotalTimeout => request = *again,
                     _ => break,
                 }

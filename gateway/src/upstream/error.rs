@@ -9,8 +9,8 @@ use super::request_body::RequestBody;
 pub struct AttemptError {
     /// What failed.
     pub failure: Failure,
-    /// The request, where not a byte of it was written: it may go to another endpoint, whatever its method.
-    pub unsent: Option<Box<Request<RequestBody>>>,
+    /// The request, where it may go to another endpoint: not a byte of it was written, or it may be repeated.
+    pub again: Option<Box<Request<RequestBody>>>,
 }
 
 /// What failed. Closed: every variant has its answer in `http::error`.
@@ -57,11 +57,11 @@ impl Failure {
 impl AttemptError {
     /// A failure after which the request is gone.
     pub fn lost(failure: Failure) -> Self {
-        Self { failure, unsent: None }
+        Self { failure, again: None }
     }
 
     /// A failure that left the request untouched.
     pub fn unsent(failure: Failure, request: Request<RequestBody>) -> Self {
-        Self { failure, unsent: Some(Box::new(request)) }
+        Self { failure, again: Some(Box::new(request)) }
     }
 }

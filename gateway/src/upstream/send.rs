@@ -49,7 +49,8 @@ pub struct Attempt<'a> {
 ///
 /// An idle connection is used when there is one. If it turns out to have been closed, the request goes out once more on
 /// a new connection, provided that it was not written at all or may be repeated (RFC 9110 9.2.2: an idempotent method,
-/// and no body, which would be gone). Cancel safe: dropping the future drops the connection.
+/// and no body, which would be gone). If that one is closed too, the request goes back to the caller for another
+/// endpoint. Cancel safe: dropping the future drops the connection.
 pub async fn send(
     attempt: &Attempt<'_>,
     endpoint: &Endpoint,
@@ -64,7 +65,7 @@ pub async fn send(
             Ok((response, connection)) => {
                 return Ok(response.map(|body| attempt.answer(endpoint, body, connection, in_flight)));
             }
-            Err(AttemptError { failure: Failure::Closed, unsent }) => match unsent.map(|r| *r).or(copy) {
+            Err(AttemptError { failure: Failure::Closed, again }) => match again.map(|r| *r).or(copy) {
                 Some(again) => request = again,
                 None => return Err(AttemptError::lost(Failure::Closed)),
             },
@@ -75,8 +76,17 @@ pub async fn send(
         Ok(connection) => connection,
         Err(failure) => return Err(AttemptError::unsent(failure, request)),
     };
-    let (response, connection) = exchange(attempt, connection, request).await?;
-    Ok(response.map(|body| attempt.answer(endpoint, body, connection, in_flight)))
+    let copy = repeatable.then(|| copy_of(&request));
+    match exchange(attempt, connection, request).await {
+        Ok((response, connection)) => {
+            Ok(response.map(|body| attempt.answer(endpoint, body, connection, in_flight)))
+        }
+        // A server that is going away resets what it had not accepted yet; another one may answer.
+        Err(AttemptError { failure: Failure::Closed, again }) => {
+            Err(AttemptError { failure: Failure::Closed, again: again.or(copy.map(Box::new)) })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 impl Attempt<'_> {
