@@ -34,6 +34,7 @@ pub(crate) struct Metrics {
     serving: Gauge,
     preserving: Gauge,
     stale: Gauge,
+    quarantined: Gauge,
     expired: Counter,
     state_saved_revision: Gauge,
     state_failing: Gauge,
@@ -59,6 +60,7 @@ impl Metrics {
         let serving = gauge("serving", "1 when the state is serving");
         let preserving = gauge("preserving", "1 while self-preservation keeps what expires");
         let stale = gauge("stale_leases", "Leases that ran out and are kept by self-preservation");
+        let quarantined = gauge("quarantined_instances", "Instances that were taken over too often");
         let state_saved_revision =
             gauge("state_saved_revision", "Everything up to this revision is in the state directory");
         let state_failing = gauge("state_failing", "1 while the state directory cannot be written");
@@ -81,6 +83,7 @@ impl Metrics {
             serving,
             preserving,
             stale,
+            quarantined,
             expired,
             state_saved_revision,
             state_failing,
@@ -119,6 +122,7 @@ impl Shared {
         metrics.watchers.set(whole(MAX_WATCHERS - self.watchers.available_permits()));
         metrics.serving.set(i64::from(state == SourceState::Serving));
         metrics.preserving.set(i64::from(state == SourceState::Preserving));
+        metrics.quarantined.set(whole(stats.quarantined));
         metrics.stale.set(whole(stats.stale));
         metrics.expired.inner().store(stats.expired_total, Ordering::Relaxed);
         let mut rendered = String::new();

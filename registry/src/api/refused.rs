@@ -1,5 +1,7 @@
 //! Every way in which a call is refused, and the answer to each.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use vertice_process::answer::{self, Answer};
@@ -26,6 +28,8 @@ pub(super) enum Refused {
     UnknownLease { what: String, retry_after_ms: u64 },
     /// 409: somebody newer holds it.
     Conflict(String),
+    /// 429: taken over too often; it ends by itself.
+    Flapping { whose: String, left: Duration },
     /// 410: the asked revision is not in the log.
     Gone(Gone),
     /// 413
@@ -57,6 +61,16 @@ impl Refused {
             }
             Refusal::OlderIncarnation { held } => {
                 Self::Conflict(format!("{} is held by the newer incarnation {held}", whose()))
+            }
+            Refusal::Flapping { left, begins } => {
+                if *begins {
+                    tracing::warn!(
+                        service,
+                        instance,
+                        "taken over again and again: its holder keeps it for a minute"
+                    );
+                }
+                Self::Flapping { whose: whose(), left: *left }
             }
             Refusal::Full { what, limit } => Self::Full { what, limit: *limit },
         }
@@ -98,6 +112,13 @@ impl From<Refused> for Answer {
                 json(StatusCode::NOT_FOUND, &UnknownLease { detail: what, retry_after_ms })
             }
             Refused::Conflict(why) => detail(StatusCode::CONFLICT, &why),
+            Refused::Flapping { whose, left } => {
+                let seconds = left.as_secs() + 1;
+                let why = format!(
+                    "{whose} was taken over more than five times within a minute: do two processes have this id, or does one restart in a circle? Whoever holds it keeps it for {seconds} s more"
+                );
+                with(detail(StatusCode::TOO_MANY_REQUESTS, &why), RETRY_AFTER, HeaderValue::from(seconds))
+            }
             Refused::Gone(gone) => json(StatusCode::GONE, &gone),
             Refused::TooLarge { limit_bytes } => detail(
                 StatusCode::PAYLOAD_TOO_LARGE,

@@ -169,7 +169,7 @@ impl Shared {
     fn tell(&self, told: Published) -> Published {
         let now = *self.published.borrow();
         if now != told {
-            let Stats { instances, services, expired_total, stale } = self.store().stats();
+            let Stats { instances, services, expired_total, stale, quarantined } = self.store().stats();
             let (revision, state) = (now.revision, now.state);
             if state == SourceState::Preserving && told.state != state {
                 tracing::warn!(
@@ -178,7 +178,7 @@ impl Shared {
             } else if told.state == SourceState::Preserving && told.state != state {
                 tracing::warn!("self-preservation is over");
             }
-            tracing::info!(%revision, %state, services, instances, expired_total, stale, "registrations changed");
+            tracing::info!(%revision, %state, services, instances, expired_total, stale, quarantined, "registrations changed");
         }
         now
     }

@@ -126,7 +126,7 @@ impl<R: BufRead> Records<R> {
             return Err(Flaw::Torn);
         }
         let text = std::str::from_utf8(&records.line).unwrap_or_default();
-        let format = text.strip_prefix(mark_text(kind)).and_then(|rest| rest.trim().parse().ok());
+        let format = text.strip_prefix(mark_text(kind)).and_then(|rest| rest.strip_prefix(' ')?.parse().ok());
         match format {
             Some(FORMAT) => {
                 records.accept();
@@ -142,8 +142,8 @@ impl<R: BufRead> Records<R> {
         if !self.read_line()? {
             return Ok(None);
         }
-        let sum = self.line.get(..SUM_CHARS).unwrap_or_default();
-        let json = self.line.get(SUM_CHARS + 1..).unwrap_or_default();
+        let (sum, json) = self.line.split_at_checked(SUM_CHARS).ok_or(Flaw::Checksum)?;
+        let json = json.strip_prefix(b" ").ok_or(Flaw::Checksum)?;
         if sum != checksum(json).as_bytes() {
             return Err(Flaw::Checksum);
         }

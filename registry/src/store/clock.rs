@@ -19,6 +19,11 @@ impl LeaseClock {
         Self { last: now, paused: Duration::ZERO }
     }
 
+    /// The lease time of the last observation, in milliseconds.
+    pub(super) fn last_ms(&self) -> u64 {
+        millis(self.last.saturating_sub(self.paused))
+    }
+
     /// Takes `now` in and returns the lease time in milliseconds. Time that goes back is ignored.
     pub(super) fn observe(&mut self, now: Duration) -> u64 {
         let gap = now.saturating_sub(self.last);
@@ -26,7 +31,7 @@ impl LeaseClock {
             self.paused += gap.saturating_sub(TICK);
         }
         self.last = self.last.max(now);
-        millis(self.last.saturating_sub(self.paused))
+        self.last_ms()
     }
 }
 

@@ -161,6 +161,7 @@ impl Store {
         let lease_ms = self.clock.observe(now);
         let mut advanced = Advanced::default();
         self.preservation.pass(lease_ms);
+        self.flapping.pass(lease_ms);
         if self.state == SourceState::Warming && lease_ms >= self.warm_ms {
             self.state = SourceState::Serving;
             self.preservation.warmed(lease_ms);

@@ -11,6 +11,7 @@ mod service;
 mod register;
 mod change;
 mod preserve;
+mod flapping;
 mod lease;
 mod read;
 mod restore;
@@ -39,6 +40,7 @@ pub use read::{Shown, Stats, View};
 pub use register::{Registered, Registrant};
 
 use clock::{LeaseClock, millis};
+use flapping::Flapping;
 use log::ChangeLog;
 use preserve::Preservation;
 use service::ServiceRecord;
@@ -82,6 +84,13 @@ pub enum Refusal {
     },
     /// The generation was taken over.
     OldGeneration,
+    /// It was taken over too often: who holds it keeps it for a while.
+    Flapping {
+        /// How long.
+        left: Duration,
+        /// This attempt began it.
+        begins: bool,
+    },
     /// Nothing is registered there.
     Unknown,
     /// A limit is reached.
@@ -108,6 +117,7 @@ pub struct Store {
     clock: LeaseClock,
     wheel: Wheel,
     preservation: Preservation,
+    flapping: Flapping,
     /// Lease time, in milliseconds, before which no lease expires.
     warm_ms: u64,
     state: SourceState,
@@ -132,6 +142,7 @@ impl Store {
             clock,
             wheel: Wheel::new(lease_ms / 1000),
             preservation: Preservation::new(),
+            flapping: Flapping::default(),
             warm_ms: lease_ms + seconds(limits::DEFAULT_TTL_S) + seconds(limits::GRACE_S),
             state: SourceState::Warming,
             expired_total: 0,
@@ -216,6 +227,7 @@ impl Store {
             self.preservation.unmark(slot, instance.zone.as_deref(), since_ms);
         }
         self.preservation.leave(instance.zone.as_deref());
+        self.flapping.forget(slot);
         if let Some(record) = self.services.get_mut(&instance.service) {
             record.instances.remove(&instance.instance_id);
             if record.instances.is_empty() {

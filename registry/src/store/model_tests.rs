@@ -36,6 +36,7 @@ struct World {
     replica: BTreeMap<(String, String), Instance>,
     seen: Position,
     resyncs: usize,
+    quarantined: usize,
 }
 
 impl World {
@@ -52,6 +53,7 @@ impl World {
             dead: Vec::new(),
             replica: BTreeMap::new(),
             resyncs: 0,
+            quarantined: 0,
         }
     }
 
@@ -91,6 +93,10 @@ impl World {
         let wanted = Registration::from_old_body(body.as_bytes()).unwrap();
         let by = Registrant { name: "p", limited: true };
         match self.store.register(wanted, by, self.now, 7) {
+            Err(Refusal::Flapping { .. }) => {
+                assert!(held.is_some() && (incarnation > newest || id == "@legacy"), "not a takeover");
+                self.quarantined += 1;
+            }
             Err(refusal) => {
                 assert_eq!(refusal, Refusal::OlderIncarnation { held: newest });
                 assert!(incarnation < newest);

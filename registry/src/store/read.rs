@@ -39,6 +39,8 @@ pub struct Stats {
     pub expired_total: u64,
     /// Leases that ran out and are kept by self-preservation.
     pub stale: usize,
+    /// Instances whose record is not given to anybody else for now.
+    pub quarantined: usize,
 }
 
 impl Store {
@@ -54,6 +56,7 @@ impl Store {
             services: self.services.len(),
             expired_total: self.expired_total,
             stale: self.preservation.stale(),
+            quarantined: self.flapping.count(self.clock.last_ms()),
         }
     }
 

@@ -52,7 +52,7 @@ impl Store {
         let (slot, created, mut changed) =
             match self.find(wanted.service.as_str(), wanted.instance_id.as_str()) {
                 None => (self.insert(wanted, by, ttl_s, lease_ms, unix_ms)?, true, true),
-                Some(slot) => (slot, false, self.reregister(slot, wanted, by, ttl_s, unix_ms)?),
+                Some(slot) => (slot, false, self.reregister(slot, wanted, by, ttl_s, (lease_ms, unix_ms))?),
             };
         changed |= self.renew(slot, ttl_s, lease_ms);
         let generation = self.slots.get(slot).ok_or(Refusal::Unknown)?.instance.generation;
@@ -107,7 +107,7 @@ impl Store {
         wanted: Registration,
         by: Registrant<'_>,
         ttl_s: u32,
-        unix_ms: u64,
+        (lease_ms, unix_ms): (u64, u64),
     ) -> Result<bool, Refusal> {
         let before = self.slots.get(slot).ok_or(Refusal::Unknown)?.instance.clone();
         if wanted.incarnation < before.incarnation {
@@ -126,6 +126,10 @@ impl Store {
             self.room_for(by)?;
         }
         if newer || after.incarnation == 0 {
+            self.flapping.take_over(slot, lease_ms).map_err(|quarantined| Refusal::Flapping {
+                left: quarantined.left,
+                begins: quarantined.begins,
+            })?;
             after.generation = self.draw_generation();
             after.registered_at_ms = unix_ms;
         }

@@ -195,3 +195,20 @@ fn a_handle_that_is_used_again_does_not_obey_its_former_owner() {
     let batch = store.beat_batch(EPOCH, &[(first.handle, first.generation)], |_| true, Duration::ZERO);
     assert_eq!(batch.lost, [first.handle]);
 }
+
+#[test]
+fn two_processes_with_one_id_do_not_take_it_from_each_other_for_ever() {
+    let mut store = store(StoreLimits::default());
+    let at = |n: u32| format!(r#","instance_id":"a:1","incarnation":{n}"#);
+    for number in 1..=6 {
+        register(&mut store, &at(number), Duration::from_secs(number.into())).unwrap();
+    }
+    let position = store.position();
+    let sixth = register(&mut store, &at(7), Duration::from_secs(7));
+    assert!(matches!(sixth, Err(Refusal::Flapping { begins: true, .. })), "{sixth:?}");
+    assert_eq!((store.position(), store.stats().quarantined), (position, 1));
+    assert!(register(&mut store, &at(6), Duration::from_secs(8)).is_ok(), "the holder renews");
+    assert!(store.deregister("osint_service", "a:1", None, Duration::from_secs(8)).unwrap());
+    assert_eq!(store.stats().quarantined, 0, "it goes with the record");
+    assert!(register(&mut store, &at(8), Duration::from_secs(9)).is_ok());
+}

@@ -100,3 +100,21 @@ async fn limits_are_named_and_can_be_tried_again() {
     assert_eq!(full.expect(429)["detail"], "the registry takes at most 1 instances");
     assert_eq!(full.header("retry-after"), "60");
 }
+
+#[tokio::test]
+async fn an_instance_that_is_taken_over_again_and_again_is_left_to_its_holder() {
+    let registry = Registry::open().await;
+    for incarnation in 1..=6 {
+        registry.put("osint_service", "h:1", &format!(r#","incarnation":{incarnation}"#)).await;
+    }
+    let path = "/v1/services/osint_service/instances/h:1";
+    let body = r#"{"url":"http://h:80","incarnation":7}"#;
+    let refused = registry.call("PUT", path, &[], body).await;
+    let seconds: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((1..=61).contains(&seconds));
+    let detail = refused.expect(429)["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("two processes") && detail.contains("h:1"), "{detail}");
+    registry.put("osint_service", "h:1", r#","incarnation":6"#).await;
+    let metrics = String::from_utf8(registry.get("/metrics").await.body.to_vec()).unwrap();
+    assert!(metrics.contains("vertice_registry_quarantined_instances 1\n"));
+}
