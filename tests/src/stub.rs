@@ -15,7 +15,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,6 +51,10 @@ struct Shared {
     name: String,
     health_path: String,
     health: AtomicU16,
+    /// The status of every other answer; 0: as the table above says.
+    answer: AtomicU16,
+    /// Before every other answer.
+    delay_ms: AtomicU64,
     health_checks: AtomicUsize,
     requests: AtomicUsize,
     connections: AtomicUsize,
@@ -73,6 +77,8 @@ impl Stub {
             name: name.to_owned(),
             health_path: health_path.to_owned(),
             health: AtomicU16::new(200),
+            answer: AtomicU16::new(0),
+            delay_ms: AtomicU64::new(0),
             health_checks: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
@@ -113,6 +119,16 @@ impl Stub {
     /// What `/health` answers from now on.
     pub fn set_health(&self, status: u16) {
         self.shared.health.store(status, Ordering::SeqCst);
+    }
+
+    /// Whatever is asked for is answered with `status` from now on, at once; 0: as usual again. `/health` stays as it is.
+    pub fn answer_all_with(&self, status: u16) {
+        self.shared.answer.store(status, Ordering::SeqCst);
+    }
+
+    /// Every answer takes this long from now on; `/health` stays as it is.
+    pub fn answer_after(&self, delay: Duration) {
+        self.shared.delay_ms.store(u64::try_from(delay.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     /// Waits until `count` requests are held.
@@ -193,6 +209,13 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
         return whole(status, json!({ "status": "healthy", "version": "1.0.0" }).to_string());
     }
     shared.requests.fetch_add(1, Ordering::SeqCst);
+    let delay = shared.delay_ms.load(Ordering::SeqCst);
+    if delay > 0 {
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+    }
+    if let status @ 1.. = shared.answer.load(Ordering::SeqCst) {
+        return whole(StatusCode::from_u16(status).unwrap(), json!({ "stub": shared.name }).to_string());
+    }
     let (_, order) = path.split_once("/stub/").unwrap_or_default();
     let (order, number) = order.split_once('/').unwrap_or((order, "0"));
     let number: u16 = number.parse().unwrap_or(0);

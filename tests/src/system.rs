@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::http::{self, Answer};
 use crate::process::Program;
@@ -132,6 +132,25 @@ impl Gateway {
     /// GET through the gateway.
     pub async fn get(&self, target: &str) -> Answer {
         http::get(self.address, target).await
+    }
+
+    /// What `/services` shows of the health of `instance` of `service`; null while it is not in the table.
+    pub async fn health_of(&self, service: &str, instance: &str) -> Value {
+        let all = http::get(self.admin, "/services").await.json();
+        let named = |list: &Value, key: &str, name: &str| {
+            let list = list.as_array().cloned().unwrap_or_default();
+            list.into_iter().find(|entry| entry[key] == name).unwrap_or_default()
+        };
+        let service = named(&all["services"], "name", service);
+        named(&service["endpoints"], "instance", instance)["health"].clone()
+    }
+
+    /// Waits, at most `limit`, until the verdict on `instance` of `service` is `verdict`.
+    pub async fn judges(&self, service: &str, instance: &str, verdict: &str, limit: Duration) {
+        eventually(limit, &format!("{service}/{instance} is {verdict}"), async || {
+            (self.health_of(service, instance).await["verdict"] == verdict).then_some(())
+        })
+        .await;
     }
 
     /// Waits, at most `limit`, until `/v2/{service}/` is answered by the stub that calls itself `stub`.

@@ -99,8 +99,8 @@ pub(super) const KEYS: &[Key] = &[
         default: Some("50"),
         absent: "",
         example: "20",
-        what: "With a smaller share of a service's endpoints good, the others that can be connected to get requests, too. \
-               Those that cannot get some only when no endpoint can. 0: only when none is good.",
+        what: "With a smaller share of a service's endpoints good, the others that answer get requests, too, if badly or \
+               too late. Those that do not answer at all get some only when no endpoint does. 0: only when none is good.",
         why: "A few good ones under the load of all fall next, and so many failing checks may be wrong.",
     },
     Key {

@@ -173,7 +173,7 @@ pub struct HealthConfig {
     pub eject_after_errors: u32,
     /// Share of a service's endpoints that failed requests can have left out at once.
     pub max_ejected_percent: u32,
-    /// With a smaller share good, the others that can be connected to are used, too.
+    /// With a smaller share good, the others that answer are used, too.
     pub panic_percent: u32,
     /// Time in which a new or returned endpoint grows to its full share; `None`: at once.
     pub slow_start: Option<Duration>,

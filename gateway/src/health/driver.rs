@@ -293,8 +293,9 @@ impl HealthDriver {
 
     /// A worker says that an endpoint should be looked at.
     fn noticed(&mut self, serial: u64, now: Instant) {
-        let Some(tracked) = self.tracked.get(&serial) else { return };
+        // Also of an endpoint that we have not seen in the table yet: it is known at the next pulse, and can tell again.
         self.noticed.push(serial);
+        let Some(tracked) = self.tracked.get(&serial) else { return };
         let Some(group) = self.groups.get_mut(&tracked.service) else { return };
         let rules = &self.rules;
         let reached = |count: u32, limit: u32| limit > 0 && count >= limit;
@@ -401,3 +402,6 @@ fn find(endpoints: &[Arc<Endpoint>], index: usize) -> Option<&Arc<Endpoint>> {
     let position = endpoints.binary_search_by_key(&index, |endpoint| endpoint.id.index).ok()?;
     endpoints.get(position)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 //!   times, up to 5 min); where requests could not connect, a check that can ends it at once.
 //!
 //! Requests alone never take out the last good endpoint, nor more than the configured share. Who gets requests: the good
-//! ones; when these are too few, also those that can be connected to; when nobody can be, all.
+//! ones; when these are too few, also those that may still be of use; when there is none of either, all.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,6 +30,9 @@ const WAIT: Duration = Duration::from_secs(2);
 /// A trial whose request came to nothing (its client left) is offered again after this.
 const TRIAL: Duration = Duration::from_secs(5);
 
+/// How long an endpoint that answers too late is taken for an overloaded one.
+const OVERLOAD: Duration = Duration::from_mins(5);
+
 /// Where the ramp of an endpoint begins: so low that a cold one is spared, so high that a quiet service warms it.
 const RAMP_START_PERCENT: u128 = 10;
 
@@ -51,6 +54,7 @@ struct Member {
     passed_checks: u32,
     ejected: Option<Ejection>,
     times_ejected: u32,
+    last_passed: Option<Instant>,
     good_since: Instant,
     ramp_since: Option<Instant>,
 }
@@ -79,12 +83,24 @@ impl Member {
         self.failing.is_none() && self.ejected.is_none() && self.waits_until.is_none()
     }
 
-    /// Whether it is not good and yet can be connected to, as far as is known.
-    fn is_reachable(&self) -> bool {
-        let checks_connect = self.failing.is_none_or(CheckResult::connected);
-        let requests_connect =
-            self.ejected.is_none_or(|ejection| ejection.reason != EjectReason::ConnectFailures);
-        checks_connect && requests_connect
+    /// Whether a request may succeed there although it is not good: it answers. One that answers too late is overloaded
+    /// if it was well not long ago, and could take its part; else it hangs.
+    fn may_be_of_use(&self, now: Instant) -> bool {
+        let checked = match self.failing {
+            None | Some(CheckResult::Passed | CheckResult::BadStatus(_) | CheckResult::Inconclusive) => true,
+            Some(CheckResult::Late) => {
+                self.last_passed.is_some_and(|at| now.saturating_duration_since(at) < OVERLOAD)
+            }
+            Some(
+                CheckResult::BadAnswer
+                | CheckResult::ConnectTimeout
+                | CheckResult::Refused
+                | CheckResult::Unresolved
+                | CheckResult::Forbidden,
+            ) => false,
+        };
+        let requested = self.ejected.is_none_or(|ejection| ejection.reason != EjectReason::ConnectFailures);
+        checked && requested
     }
 
     fn verdict(&self) -> Verdict {
@@ -127,6 +143,7 @@ impl GroupState {
             failing: None,
             failed_checks: 0,
             passed_checks: 0,
+            last_passed: None,
             ejected: None,
             times_ejected: 0,
             good_since: now,
@@ -149,6 +166,7 @@ impl GroupState {
         let bad_before = member.failing.is_some();
         if result == CheckResult::Passed {
             member.failed_checks = 0;
+            member.last_passed = Some(now);
             member.passed_checks = member.passed_checks.saturating_add(1);
             if member.waits_until.take().is_some() {
                 member.returns(now);
@@ -235,40 +253,41 @@ impl GroupState {
         self.members.values().any(|member| {
             member.waits_until.is_some()
                 || member.ejected.is_some()
+                || member.failing == Some(CheckResult::Late)
                 || ramp(member, now, rules) != Share::FULL
         })
     }
 
     /// What each endpoint gets now, and what is thought of it.
     pub fn shares(&self, now: Instant, rules: &HealthConfig) -> impl Iterator<Item = (u64, Share, Verdict)> {
-        let circle = self.circle(rules);
+        let circle = self.circle(now, rules);
         self.members.iter().map(move |(serial, member)| {
             let ejected = member.ejected;
             let share = match circle {
                 _ if member.is_good() => ramp(member, now, rules),
                 Circle::All => Share::FULL,
-                Circle::Reachable if member.is_reachable() && member.waits_until.is_none() => Share::FULL,
-                Circle::Good | Circle::Reachable
+                Circle::Useful if member.may_be_of_use(now) && member.waits_until.is_none() => Share::FULL,
+                Circle::Good | Circle::Useful
                     if member.failing.is_none() && ejected.is_some_and(|e| e.trial.is_some()) =>
                 {
                     Share::TRIAL
                 }
-                Circle::Good | Circle::Reachable => Share::OUT,
+                Circle::Good | Circle::Useful => Share::OUT,
             };
             (*serial, share, member.verdict())
         })
     }
 
     /// Who gets requests. Endpoints that wait for their first check are not counted: that they are new is no evidence.
-    fn circle(&self, rules: &HealthConfig) -> Circle {
+    fn circle(&self, now: Instant, rules: &HealthConfig) -> Circle {
         let judged = || self.members.values().filter(|member| member.up && member.waits_until.is_none());
         let all = judged().count();
         let good = judged().filter(|member| member.is_good()).count();
-        let reachable = judged().filter(|member| member.is_reachable()).count();
+        let useful = judged().filter(|member| member.may_be_of_use(now)).count();
         if good > 0 && enough(good, all, rules.panic_percent) {
             Circle::Good
-        } else if reachable > 0 {
-            Circle::Reachable
+        } else if useful > 0 {
+            Circle::Useful
         } else {
             Circle::All
         }
@@ -286,7 +305,7 @@ impl GroupState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Circle {
     Good,
-    Reachable,
+    Useful,
     All,
 }
 

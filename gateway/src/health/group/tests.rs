@@ -104,11 +104,12 @@ fn who_gets_requests() {
         // Half of them good: the good ones.
         (&[Some(BAD), None][..], &[OUT, FULL][..]),
         (&[Some(BAD), Some(refused), None, None], &[OUT, OUT, FULL, FULL]),
-        // Fewer: those that can be connected to as well, and nobody else.
+        // Fewer: those that answer as well, and nobody else.
         (&[Some(BAD), Some(BAD), None], &[FULL, FULL, FULL]),
         (&[Some(BAD), Some(refused), None], &[FULL, OUT, FULL]),
         (&[Some(refused), Some(refused), None], &[OUT, OUT, FULL]),
-        // None good: those that can be connected to; none of these either: all.
+        (&[Some(CheckResult::Late), Some(CheckResult::BadAnswer), None], &[OUT, OUT, FULL]),
+        // None good: those that answer; none of these either: all.
         (&[Some(BAD), Some(refused)], &[FULL, OUT]),
         (&[Some(refused), Some(refused)], &[FULL, FULL]),
         (&[Some(BAD)], &[FULL]),
@@ -122,6 +123,12 @@ fn who_gets_requests() {
         }
         assert_eq!(play.shares(), expected, "{checks:?}");
     }
+    let mut overloaded = Play::of(3);
+    overloaded.check(0, &[CheckResult::Passed, CheckResult::Late, CheckResult::Late]).check(1, &[refused; 2]);
+    assert_eq!(overloaded.shares(), [FULL, OUT, FULL], "late, but well a moment ago: overloaded");
+    assert!(overloaded.group.is_restless(overloaded.now, &RULES));
+    overloaded.after(300);
+    assert_eq!(overloaded.shares(), [OUT, OUT, FULL], "late for long: it hangs");
     let mut calm = Play::with(3, HealthConfig { panic_percent: 0, ..RULES });
     calm.check(0, &[BAD, BAD]).check(1, &[BAD, BAD]);
     assert_eq!(calm.shares(), [OUT, OUT, FULL], "panic is off");
