@@ -20,6 +20,7 @@ pub mod watch;
 pub mod legacy;
 pub mod barrier;
 pub mod probe;
+pub mod reject;
 
 pub use field_error::FieldError;
 pub use instance::{Instance, Lease, Status};

@@ -15,6 +15,7 @@ use crate::limits;
 use crate::metadata::Metadata;
 use crate::name::{HealthPath, InstanceId, RuleError, ServiceName, shorten};
 use crate::position::{Epoch, Revision};
+use crate::reject::Rejection;
 use crate::url::ServiceUrl;
 
 /// What a client wants to have registered, checked.
@@ -65,6 +66,9 @@ pub struct RegisterAnswer {
     pub epoch: Epoch,
     /// Where in history this is.
     pub revision: Revision,
+    /// Gateways that cannot use this entry as it is registered now, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejects: Vec<Rejection>,
 }
 
 impl Registration {

@@ -63,7 +63,13 @@ pub(super) async fn single(shared: &Shared, request: Request<Incoming>) -> Resul
         Ok(_) => {
             shared.metrics.renewals.inc();
             // The name is a registered one, so it needs no escapes.
-            let body = format!(r#"{{"message":"Heartbeat received","service_name":"{service}"}}"#);
+            let mut body = format!(r#"{{"message":"Heartbeat received","service_name":"{service}""#);
+            let rejects = shared.rejects_of(service, id, single.generation);
+            if !rejects.is_empty() {
+                body.push_str(r#","rejects":"#);
+                body.push_str(&serde_json::to_string(&rejects).unwrap_or_default());
+            }
+            body.push('}');
             Ok(answer::json(StatusCode::OK, Bytes::from(body)))
         }
         Err(refusal) => Err(refused_beat(&refusal, service, id)),

@@ -56,6 +56,7 @@ pub(super) fn register(
     if registered.changed {
         tracing::debug!(%service, instance = %instance_id, by = principal.name, "registered");
     }
+    let rejects = shared.rejects_of(service.as_str(), instance_id.as_str(), Some(registered.generation));
     let answer = RegisterAnswer {
         message: format!("Service '{service}' registered"),
         service_name: service,
@@ -67,6 +68,7 @@ pub(super) fn register(
         heartbeat_interval: (registered.ttl_s / 3).max(1),
         epoch: position.epoch,
         revision: position.revision,
+        rejects,
     };
     Ok((answer, registered.created))
 }

@@ -15,6 +15,8 @@ mod watch;
 mod stream;
 mod barrier;
 mod probes;
+mod rejects;
+mod leases;
 mod shared;
 
 use std::sync::Arc;
@@ -70,6 +72,8 @@ async fn dispatch(
         Route::Ack => barrier::ack(shared, request).await,
         Route::Barrier => barrier::wait(shared, &request, query).await,
         Route::Probes => probes::answer(shared, request).await,
+        Route::Rejects => rejects::answer(shared, request).await,
+        Route::Leases => leases::answer(shared, &request, query),
         Route::Health => Ok(metrics::health(shared)),
         Route::Metrics => Ok(metrics::answer(shared)),
     }

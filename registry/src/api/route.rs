@@ -21,6 +21,8 @@ pub(super) enum Route<'p> {
     Ack,
     Barrier,
     Probes,
+    Rejects,
+    Leases,
 }
 
 pub(super) fn find(path: &str) -> Option<Route<'_>> {
@@ -44,6 +46,8 @@ pub(super) fn find(path: &str) -> Option<Route<'_>> {
         (Some("v1"), Some("ack"), None, ..) => Route::Ack,
         (Some("v1"), Some("barrier"), None, ..) => Route::Barrier,
         (Some("v1"), Some("probes"), None, ..) => Route::Probes,
+        (Some("v1"), Some("rejects"), None, ..) => Route::Rejects,
+        (Some("v1"), Some("leases"), None, ..) => Route::Leases,
         (Some("v1"), Some("services"), Some(service), Some("instances"), Some(id)) => {
             Route::Instance { service: decode(service)?, id: decode(id)? }
         }
@@ -73,19 +77,29 @@ impl Route<'_> {
             Self::Ack => "ack",
             Self::Barrier => "barrier",
             Self::Probes => "probes",
+            Self::Rejects => "rejects",
+            Self::Leases => "leases",
         }
     }
 
     /// What may be done with it. HEAD does not wait, so what waits has none.
     pub(super) fn methods(&self) -> &'static [&'static str] {
         match self {
-            Self::Register | Self::Heartbeat | Self::Heartbeats | Self::Ack | Self::Probes => &["POST"],
+            Self::Register
+            | Self::Heartbeat
+            | Self::Heartbeats
+            | Self::Ack
+            | Self::Probes
+            | Self::Rejects => &["POST"],
             Self::Deregister { .. } => &["DELETE"],
             Self::Instance { .. } => &["PUT", "PATCH", "DELETE"],
             Self::Watch | Self::Barrier => &["GET"],
-            Self::Services | Self::Service { .. } | Self::Health | Self::Metrics | Self::Snapshot => {
-                &["GET", "HEAD"]
-            }
+            Self::Services
+            | Self::Service { .. }
+            | Self::Health
+            | Self::Metrics
+            | Self::Snapshot
+            | Self::Leases => &["GET", "HEAD"],
         }
     }
 }

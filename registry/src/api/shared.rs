@@ -1,6 +1,6 @@
 //! What all calls share: the store behind its lock, and who is told when it changes.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::auth::Auth;
 use crate::policy::EndpointPolicy;
 use crate::state::{Piece, Whole};
 use crate::store::acks::Acks;
+use crate::store::rejects::Rejects;
 use crate::store::{Change, Stats, Store, TICK};
 
 /// Answers that stream or wait at once: each holds a bounded buffer, this bounds their sum.
@@ -41,6 +42,9 @@ pub(crate) struct Shared {
     started: Instant,
     pub(crate) published: watch::Sender<Published>,
     pub(super) acks: Mutex<Acks>,
+    pub(super) rejects: Mutex<Rejects>,
+    /// How many rejects there are, to be looked at without the lock.
+    pub(super) rejects_kept: AtomicUsize,
     pub(super) acked: watch::Sender<()>,
     pub(super) watchers: Arc<Semaphore>,
     pub(super) auth: Auth,
@@ -60,6 +64,8 @@ impl Shared {
             started,
             published: watch::Sender::new(published),
             acks: Mutex::default(),
+            rejects: Mutex::default(),
+            rejects_kept: AtomicUsize::new(0),
             acked: watch::Sender::new(()),
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
             auth,

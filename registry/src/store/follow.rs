@@ -21,7 +21,7 @@ impl Store {
         for instance in instances {
             match self.find(instance.service.as_str(), instance.instance_id.as_str()) {
                 None => {
-                    if let Some(slot) = self.take_in(instance, lease_ms) {
+                    if let Some(slot) = self.take_in(&instance, lease_ms) {
                         kept.insert(slot);
                     }
                 }
@@ -49,7 +49,7 @@ impl Store {
             let ttl_s = instance.lease.ttl_s;
             self.replace(slot, (*instance).clone());
             self.renew(slot, ttl_s, lease_ms);
-        } else if self.take_in(instance.clone(), lease_ms).is_some() {
+        } else if self.take_in(&instance, lease_ms).is_some() {
             self.log.push(Change::Upsert(instance), self.digest);
         }
     }
@@ -67,12 +67,11 @@ impl Store {
         if reason == RemovalReason::Expired {
             self.expired_total += 1;
         }
-        match self.find(service.as_str(), instance_id.as_str()) {
-            Some(slot) => self.remove(slot, reason),
-            None => {
-                let (service, instance_id) = (service.clone(), instance_id.clone());
-                self.log.push(Change::Remove { service, instance_id, generation, reason }, self.digest);
-            }
+        if let Some(slot) = self.find(service.as_str(), instance_id.as_str()) {
+            self.remove(slot, reason);
+        } else {
+            let (service, instance_id) = (service.clone(), instance_id.clone());
+            self.log.push(Change::Remove { service, instance_id, generation, reason }, self.digest);
         }
     }
 
@@ -105,7 +104,7 @@ impl Store {
 
     /// Puts an instance that is not here into a slot, without a revision. The holder of the truth keeps its limits,
     /// so that only 2^32 can be too many here.
-    fn take_in(&mut self, instance: Arc<Instance>, beat_ms: u64) -> Option<u32> {
+    fn take_in(&mut self, instance: &Arc<Instance>, beat_ms: u64) -> Option<u32> {
         let lease = Duration::from_secs(instance.lease.ttl_s.into());
         let deadline_ms = beat_ms + millis(lease) + seconds(vertice_registry_api::limits::GRACE_S);
         let held =
@@ -115,7 +114,7 @@ impl Store {
         record.instances.insert(instance.instance_id.clone(), slot);
         count_up(&mut self.principals, &instance.registered_by);
         self.preservation.enter(instance.zone.as_deref());
-        self.digest.add(&instance);
+        self.digest.add(instance);
         Some(slot)
     }
 }

@@ -15,8 +15,10 @@ mod flapping;
 mod lease;
 mod read;
 mod restore;
+mod leases;
 mod follow;
 pub mod acks;
+pub mod rejects;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
@@ -35,6 +37,7 @@ use vertice_registry_api::{Epoch, Instance, Position, Revision, ServiceName, Sou
 pub use change::Patch;
 pub use clock::TICK;
 pub use lease::{Advanced, BatchBeat, Beat};
+pub use leases::LeaseView;
 pub use log::{Change, Delta};
 pub use read::{Shown, Stats, View};
 pub use register::{Registered, Registrant};

@@ -94,7 +94,7 @@ impl World {
         let by = Registrant { name: "p", limited: true };
         match self.store.register(wanted, by, self.now, 7) {
             Err(Refusal::Flapping { .. }) => {
-                assert!(held.is_some() && (incarnation > newest || id == "@legacy"), "not a takeover");
+                assert!(held.is_some() && (incarnation > newest || incarnation == 0), "not a takeover");
                 self.quarantined += 1;
             }
             Err(refusal) => {

@@ -19,5 +19,6 @@ mod stream;
 mod barrier;
 mod leases;
 mod preservation;
+mod rejects;
 mod tokens;
 mod bad_input;
