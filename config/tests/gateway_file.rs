@@ -209,6 +209,7 @@ fn registry() {
             ("[registry]\nrequest_timeout = 2", "2:19: `registry.request_timeout` is 2", "\"2s\""),
             ("[registry]\npoll_interval = \"0s\"", "2:17: `registry.poll_interval` is '0s'", "1ms to 24h"),
             ("[registry]\nstale_after = \"none\"", "2:15: `registry.stale_after` is 'none'", "\"never\""),
+            ("[registry]\nstale_after = \"59s\"", "2:15: `registry.stale_after` is 59s", "\"1m\""),
             ("[registry]\nwhen_stale = \"drop\"", "2:14: `registry.when_stale` is 'drop'", "\"refuse\""),
         ],
         with_listener,

@@ -143,6 +143,8 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
             token: token.clone(),
             request_timeout: config.registry.request_timeout,
             poll_interval: config.registry.poll_interval,
+            // Three chances to be heard before a service counts as stale.
+            watch_wait: config.registry.stale_after.map(|after| after / 3),
             gateway_id: Some(gateway_id.clone()),
         }),
         published: published.clone(),

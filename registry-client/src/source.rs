@@ -41,6 +41,8 @@ pub struct SourceConfig {
     pub request_timeout: Duration,
     /// Between two reads of the list of names; only a polled registry.
     pub poll_interval: Duration,
+    /// How long a watch may be silent before the registry has to say that it is there; `None`: nearly a minute.
+    pub watch_wait: Option<Duration>,
     /// The name under which applied revisions are acknowledged; `None`: they are not.
     pub gateway_id: Option<String>,
 }

@@ -100,6 +100,8 @@ pub struct View {
     count: usize,
     /// Which instances are held: what `held` and `tick` look at, instead of everything.
     holds: BTreeMap<ServiceName, BTreeSet<InstanceId>>,
+    /// All of `holds`.
+    held: usize,
     /// Ends of holds so far, in the order of [`HoldEnd::ALL`].
     ended: [u64; HoldEnd::ALL.len()],
     expiries: ExpiryBudget,

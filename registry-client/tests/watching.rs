@@ -209,3 +209,14 @@ async fn a_read_that_is_asked_for_ends_the_watch_and_comes_over_another_connecti
     assert!(matches!(event(&mut source).await, Event::Replaced { authority: Authority::Complete, .. }));
     script.expect(&watch_from(7, 55)).await;
 }
+
+#[tokio::test]
+async fn a_watch_is_silent_no_longer_than_is_wanted() {
+    for (wanted, asked) in [(20, 20), (0, 1), (500, 55)] {
+        let mut script = Script::start().await;
+        let watch_wait = Some(std::time::Duration::from_secs(wanted));
+        let _source = source::start(SourceConfig { watch_wait, ..config(&script) });
+        script.expect("GET /v1/snapshot").await.answer(200, NDJSON, &snapshot(1, 7, &[]));
+        script.expect(&watch_from(7, asked)).await;
+    }
+}

@@ -60,12 +60,12 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         name: "stale_after",
-        kind: "duration or \"never\"",
+        kind: "duration from 1m, or \"never\"",
         default: Some("\"never\""),
         absent: "",
         example: "\"1h\"",
         what: "How long what was last known of a service counts without a word of the registry; what happens then says \
-               `when_stale`.",
+               `when_stale`. A registry that can only be polled is asked about each service every half minute.",
         why: "A registry that is away says nothing about services: they go on serving.",
     },
     Key {
@@ -79,6 +79,9 @@ pub(super) const KEYS: &[Key] = &[
         why: "An old address is right more often than no answer.",
     },
 ];
+
+/// A registry that is polled is asked about each service every 30 s or so; one lost answer must not be an outage.
+const SHORTEST_STALE_AFTER: Duration = Duration::from_mins(1);
 
 /// What the file says; `None` is for the other sources to fill.
 #[derive(Debug, Default)]
@@ -137,7 +140,14 @@ fn duration_or_never(value: &DeValue<'_>) -> Outcome<Option<Duration>> {
         return Ok(None);
     }
     let more = |wrong: Wrong| Wrong::new(wrong.what, format!("{}, or \"never\" for no limit", wrong.right));
-    values::duration(value).map(Some).map_err(more)
+    let after = values::duration(value).map_err(more)?;
+    if after < SHORTEST_STALE_AFTER {
+        return Err(Wrong::new(
+            format!("is {after:?}"),
+            "give at least \"1m\" (services go without a word for that long although all is well), or \"never\"",
+        ));
+    }
+    Ok(Some(after))
 }
 
 fn when_stale(value: &DeValue<'_>) -> Outcome<WhenStale> {

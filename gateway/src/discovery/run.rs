@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use vertice_process::readiness::NotReady;
 use vertice_process::shutdown::Shutdown;
 use vertice_registry_api::{Position, ServiceName};
-use vertice_registry_client::{HoldReason, Source, SourceKind, View};
+use vertice_registry_client::{Source, SourceKind, View};
 
 use super::canary::CanaryDriver;
 use super::last_known_good::keeper::Keeper;
@@ -66,6 +66,8 @@ pub struct Progress {
     rejects: Vec<Reject>,
     /// Services whose truth is too old.
     stale: BTreeSet<ServiceName>,
+    /// Instances served from the disk's word alone, counted with each pulse: it takes a look at everything held.
+    unconfirmed: usize,
 }
 
 /// Runs for as long as the process.
@@ -123,18 +125,20 @@ impl Discovery {
         known
             .extend(self.with_view(|view| view.services().map(|(name, _)| name.clone()).collect::<Vec<_>>()));
         known.extend(self.look_for_stale(Instant::now()));
+        self.progress.unconfirmed = self.with_view(|view| view.unconfirmed_count());
         self.publish(&known);
     }
 
     /// What the passing of time changes.
     fn pulse(&mut self, now: Instant) -> BTreeSet<ServiceName> {
-        let (mut changed, wants_read, watching) = self.with_view(|view| {
+        let (mut changed, wants_read, watching, unconfirmed) = self.with_view(|view| {
             let status = view.status();
             let watching = status.kind == Some(SourceKind::Watched)
                 && status.state.is_some()
                 && status.failing_since.is_none();
-            (view.tick(now), view.wants_read(now), watching)
+            (view.tick(now), view.wants_read(now), watching, view.unconfirmed_count())
         });
+        self.progress.unconfirmed = unconfirmed;
         let deaf = self.canary.pulse(watching, now);
         if deaf || wants_read {
             self.source.resync();
@@ -210,7 +214,7 @@ impl Discovery {
         if let Some(keeper) = &self.keeper {
             let (written, error) = keeper.stats().now();
             let failures = keeper.stats().failures();
-            let unconfirmed = freshness.last_known_good.unconfirmed;
+            let unconfirmed = self.progress.unconfirmed;
             freshness.last_known_good = LastKnownGood { kept: true, unconfirmed, written, error, failures };
         }
         let ours = self
@@ -241,15 +245,9 @@ fn freshness(view: &View) -> Freshness {
         complete: view.is_complete(),
         failing: status.failing_since.is_some(),
         last_error: status.last_error.as_ref().map(ToString::to_string),
-        held: view.held().count(),
+        held: view.held_count(),
         rejects: status.rejects.iter().map(|r| (r.name.clone(), r.reason.clone())).collect(),
-        last_known_good: LastKnownGood {
-            unconfirmed: view
-                .held()
-                .filter(|(_, seen)| seen.hold.is_some_and(|hold| hold.reason == HoldReason::LastKnownGood))
-                .count(),
-            ..LastKnownGood::default()
-        },
+        last_known_good: LastKnownGood::default(),
         canary: CanaryProof::default(),
     }
 }

@@ -49,8 +49,10 @@ pub(crate) enum WatchEnd {
 pub(crate) async fn follow(driver: &mut Driver, client: &Client, replica: &mut Replica) -> WatchEnd {
     // After a failure the first poll does not wait: it is there to prove that the registry is back.
     let mut reconnecting = false;
+    // Whole seconds on the wire, and zero is no long poll.
+    let longest = driver.config.watch_wait.unwrap_or(WAIT).max(Duration::from_secs(1));
     loop {
-        let wait = if reconnecting { Duration::ZERO } else { WAIT };
+        let wait = if reconnecting { Duration::ZERO } else { longest.min(WAIT) };
         let asked = Instant::now();
         // A poll that is dropped takes nothing with it: the position stays where it is.
         let polled = tokio::select! {

@@ -76,6 +76,7 @@ impl View {
                 let Some(hold) = &mut seen.hold else {
                     seen.hold = Some(Hold::new(meaning, service.last_proof, now));
                     self.holds.entry(name.clone()).or_default().insert(id.clone());
+                    self.held += 1;
                     changed.insert(name.clone());
                     continue;
                 };

@@ -64,6 +64,17 @@ impl View {
         })
     }
 
+    /// How many are held.
+    pub fn held_count(&self) -> usize {
+        self.held
+    }
+
+    /// How many of them no source has named since the start.
+    pub fn unconfirmed_count(&self) -> usize {
+        let known_only = |hold: Hold| hold.reason == HoldReason::LastKnownGood;
+        self.held().filter(|(_, seen)| seen.hold.is_some_and(known_only)).count()
+    }
+
     /// Ends of holds since the start.
     pub fn holds_ended(&self) -> impl Iterator<Item = (HoldEnd, u64)> {
         HoldEnd::ALL.into_iter().zip(self.ended)
@@ -158,12 +169,15 @@ impl View {
         let Some(seen) = service.instances.get_mut(id).filter(|seen| seen.hold.is_none()) else { return };
         seen.hold = Some(Hold::new(reason, service.last_proof, now));
         self.holds.entry(name.clone()).or_default().insert(id.clone());
+        self.held += 1;
         changed.insert(name.clone());
     }
 
     pub(super) fn forget_hold(&mut self, name: &ServiceName, id: &InstanceId, end: HoldEnd) {
-        if let Some(ids) = self.holds.get_mut(name) {
-            ids.remove(id);
+        if let Some(ids) = self.holds.get_mut(name)
+            && ids.remove(id)
+        {
+            self.held -= 1;
             if ids.is_empty() {
                 self.holds.remove(name);
             }

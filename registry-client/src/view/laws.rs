@@ -75,7 +75,8 @@ fn probe_all(view: &mut View, alive: impl Fn(&Instance) -> bool, now: Instant) {
 fn check_books(view: &View) {
     let all = || view.services().flat_map(|(_, service)| service.instances.values());
     assert_eq!(view.count(), all().count());
-    assert_eq!(view.held().count(), all().filter(|seen| seen.hold.is_some()).count());
+    let held = all().filter(|seen| seen.hold.is_some()).count();
+    assert_eq!((view.held().count(), view.held_count()), (held, held));
     assert!(view.services().all(|(_, service)| !service.instances.is_empty()));
 }
 

@@ -172,6 +172,7 @@ pub fn config(script: &Script) -> SourceConfig {
         token: Some("t0ken".into()),
         request_timeout: Duration::from_secs(5),
         poll_interval: Duration::from_millis(50),
+        watch_wait: None,
         gateway_id: None,
     }
 }
