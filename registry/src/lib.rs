@@ -10,6 +10,7 @@ pub mod policy;
 pub mod store;
 mod state;
 mod keeper;
+pub mod redis;
 
 pub use server::{Running, start};
 pub use settings::{Settings, StartError};
