@@ -18,8 +18,8 @@ use crate::poll::record::{Read, Record};
 const GOOD_PAUSE: Duration = Duration::from_secs(30);
 /// After a failed read: 1, 2, 4 .. seconds up to as much as after a good one.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
-/// One read in so many is for a name that has no answer yet, while both sorts wait.
-const UNKNOWN_TURN: u8 = 5;
+/// One read in so many is for a name that was read before, while both sorts wait.
+const KNOWN_TURN: u8 = 5;
 /// Spread of all pauses, so that names do not march in step.
 const SPREAD: f64 = 0.25;
 /// Failed reads after which a name no longer holds up the first whole read: some names of the original can never be
@@ -111,14 +111,14 @@ impl Roll {
 
     /// The next name to read, if one is due. It is not given out again before its [`Roll::read`].
     ///
-    /// When reads are scarce, both queues are behind: unknown names get every [`UNKNOWN_TURN`]th read, so that a new name
-    /// waits for a few others at most, and names that can never be read do not use up all reads.
+    /// When reads are scarce, both queues are behind: unknown names go first, because nobody reaches their services before
+    /// they are read; known names get every [`KNOWN_TURN`]th read, so that names that can never be read do not use up all.
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<ServiceName> {
-        self.turn = (self.turn + 1) % UNKNOWN_TURN;
+        self.turn = (self.turn + 1) % KNOWN_TURN;
         let is_due =
             |queue: &BTreeSet<(Instant, ServiceName)>| queue.first().is_some_and(|(due, _)| *due <= now);
         let (unknown, known) = (is_due(&self.unknown), is_due(&self.known));
-        let queue = if unknown && (!known || self.turn == 0) {
+        let queue = if unknown && (!known || self.turn != 0) {
             &mut self.unknown
         } else if known {
             &mut self.known
