@@ -6,6 +6,7 @@ use std::time::Duration;
 use vertice_registry_api::register::Registration;
 use vertice_registry_api::{Instance, Lease, Status, limits};
 
+use super::flapping::Quarantined;
 use super::slots::Held;
 use super::{Change, Refusal, Store, count_up, seconds};
 
@@ -125,11 +126,12 @@ impl Store {
         if before.registered_by != by.name {
             self.room_for(by)?;
         }
+        // Without incarnations, other labels at the same place are the same process.
+        if newer || after.incarnation == 0 && after.url != before.url {
+            let taken = self.flapping.take_over(slot, lease_ms);
+            taken.map_err(|Quarantined { left, begins }| Refusal::Flapping { left, begins })?;
+        }
         if newer || after.incarnation == 0 {
-            self.flapping.take_over(slot, lease_ms).map_err(|quarantined| Refusal::Flapping {
-                left: quarantined.left,
-                begins: quarantined.begins,
-            })?;
             after.generation = self.draw_generation();
             after.registered_at_ms = unix_ms;
         }

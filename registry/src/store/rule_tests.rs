@@ -212,3 +212,18 @@ fn two_processes_with_one_id_do_not_take_it_from_each_other_for_ever() {
     assert_eq!(store.stats().quarantined, 0, "it goes with the record");
     assert!(register(&mut store, &at(8), Duration::from_secs(9)).is_ok());
 }
+
+#[test]
+fn without_incarnations_only_another_address_is_another_process() {
+    let mut store = store(StoreLimits::default());
+    for number in 0..50 {
+        register(&mut store, &format!(r#","metadata":{{"n":"{number}"}}"#), Duration::ZERO).unwrap();
+    }
+    let mut refused = 0;
+    for number in 0..50 {
+        let mut wanted = registration("osint_service", "");
+        wanted.url = format!("http://h{}:80", number % 2).parse().unwrap();
+        refused += usize::from(store.register(wanted, ALICE, Duration::ZERO, 0).is_err());
+    }
+    assert!(refused > 20, "{refused}");
+}
