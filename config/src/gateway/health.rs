@@ -32,7 +32,7 @@ pub(super) const KEYS: &[Key] = &[
         absent: "",
         example: "\"10s\"",
         what: "Between two checks of an endpoint, up to a fifth shorter at random; one second after a failure that has \
-               decided nothing yet. Each check is a connection of its own. With more endpoints than 1600 per second of \
+               decided nothing yet. Each check is a connection of its own. With more endpoints than 800 per second of \
                the interval it grows accordingly.",
         why: "With the other defaults, what dies is found within 5 seconds.",
     },

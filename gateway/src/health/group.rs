@@ -135,20 +135,25 @@ impl GroupState {
 
     /// Takes in an endpoint that the table has; `waits`: it gets nothing before its first check.
     pub fn put(&mut self, serial: u64, up: bool, waits: bool, now: Instant) {
+        if let Some(member) = self.members.get_mut(&serial) {
+            member.up = up;
+            return;
+        }
         let beside_others = self.members.values().any(|member| member.up && member.is_good());
-        self.members.entry(serial).and_modify(|member| member.up = up).or_insert_with(|| Member {
+        let member = Member {
             up,
             tested: false,
             waits_until: waits.then(|| now + WAIT),
             failing: None,
             failed_checks: 0,
             passed_checks: 0,
-            last_passed: None,
             ejected: None,
             times_ejected: 0,
+            last_passed: None,
             good_since: now,
             ramp_since: beside_others.then_some(now),
-        });
+        };
+        self.members.insert(serial, member);
     }
 
     /// Forgets an endpoint that the table no longer has.
