@@ -15,4 +15,5 @@ pub mod admin;
 pub mod telemetry;
 pub mod app;
 pub mod explain;
+pub mod reference;
 pub mod demo;
