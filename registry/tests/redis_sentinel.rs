@@ -37,12 +37,8 @@ impl Fleet {
         let port = master.port.to_string();
         // The guard is the old master's: whoever is promoted is alone.
         let replica = Server::start(&[&always[..], &["--replicaof", "127.0.0.1", &port]].concat()).await;
-        eventually("the replica is in sync", || {
-            replica.call::<String>(&["INFO", "replication"]).contains("master_link_status:up")
-        })
-        .await;
-        let online = || master.call::<String>(&["INFO", "replication"]).contains("state=online");
-        eventually("the master sees it", online).await;
+        eventually("the replica is in sync", || replica.says("replication", "master_link_status:up")).await;
+        eventually("the master sees it", || master.says("replication", "state=online")).await;
         let watch = format!("sentinel monitor main 127.0.0.1 {port} 1");
         let sentinel = Server::start(&[
             "--as-sentinel",
@@ -52,10 +48,7 @@ impl Fleet {
         ])
         .await;
         let fleet = Self { master, replica, sentinel };
-        eventually("the sentinel knows the replica", || {
-            fleet.sentinel.call::<String>(&["INFO", "sentinel"]).contains("slaves=1")
-        })
-        .await;
+        eventually("the sentinel knows it", || fleet.sentinel.says("sentinel", "slaves=1")).await;
         fleet
     }
 
@@ -64,7 +57,7 @@ impl Fleet {
     }
 
     fn promoted(&self) -> bool {
-        self.replica.call::<String>(&["INFO", "replication"]).contains("role:master")
+        self.replica.says("replication", "role:master")
     }
 }
 
@@ -120,7 +113,9 @@ async fn fail_over(min_replicas: &str, by: Signal) {
             && replicas[0].fingerprint() == replicas[1].fingerprint()
     })
     .await;
-    let in_redis = fleet.replica.call::<usize>(&["HLEN", "vertice:instances"]);
+    let held = || fleet.replica.asked::<usize>(&["HLEN", "vertice:instances"]);
+    eventually("an answer", || held().is_some()).await;
+    let in_redis = held().unwrap_or_default();
     let lost = acknowledged.iter().filter(|(id, g)| !replicas[0].has("osint_service", id, *g)).count();
     println!(
         "min-replicas-to-write {min_replicas}, {by:?}: {} acknowledged, {lost} lost; {during} of them during the {back_after:?} \
@@ -142,7 +137,7 @@ async fn fail_over(min_replicas: &str, by: Signal) {
         .await;
     let generation = replicas[1].registered("osint_service", "after", 1).await;
     eventually("after", || replicas[0].has("osint_service", "after", generation)).await;
-    assert_eq!(fleet.replica.call::<usize>(&["HLEN", "vertice:instances"]), in_redis + 1);
+    eventually("after, in Redis", || held() == Some(in_redis + 1)).await;
 }
 
 #[tokio::test]
@@ -175,6 +170,6 @@ async fn a_master_without_its_replicas_takes_nothing_and_loses_nothing() {
     assert_eq!((a.state(), a.count()), (SourceState::Degraded, 2));
     fleet.replica.signal(Signal::CONT);
     let key = "osint_service/meanwhile";
-    eventually("asserted", || fleet.master.call::<bool>(&["HEXISTS", "vertice:instances", key])).await;
+    eventually("asserted", || fleet.master.asked(&["HEXISTS", "vertice:instances", key]) == Some(true)).await;
     assert!(a.has("osint_service", "meanwhile", generation));
 }

@@ -104,6 +104,17 @@ impl Server {
         call(&mut self.client(), words)
     }
 
+    /// As [`Self::call`] where the server may cut the connection, as one does that a Sentinel reconfigures.
+    pub(crate) fn asked<T: redis::FromRedisValue>(&self, words: &[&str]) -> Option<T> {
+        let mut client = redis::Client::open(self.address()).ok()?.get_connection().ok()?;
+        redis::cmd(words[0]).arg(&words[1..]).query(&mut client).ok()
+    }
+
+    /// Whether `INFO SECTION` has `text`.
+    pub(crate) fn says(&self, section: &str, text: &str) -> bool {
+        self.asked::<String>(&["INFO", section]).is_some_and(|info| info.contains(text))
+    }
+
     pub(crate) fn address(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
