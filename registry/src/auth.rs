@@ -132,6 +132,12 @@ impl Principal<'_> {
         self.rule.is_none_or(|rule| rule.names.iter().any(|pattern| pattern.covers(service)))
     }
 
+    /// Whether this one may write about every service.
+    pub fn may_all(&self) -> bool {
+        let all = |pattern: &NamePattern| matches!(pattern, NamePattern::Prefix(prefix) if prefix.is_empty());
+        self.rule.is_none_or(|rule| rule.names.iter().any(all))
+    }
+
     /// Whether this is one of many, so that a limit per principal makes sense.
     pub fn is_one_of_many(&self) -> bool {
         self.rule.is_some()

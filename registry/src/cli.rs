@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use vertice_config::{Env, registry};
+use vertice_registry_api::ServiceName;
 
 use crate::auth::Auth;
+use crate::operator::{self, InstanceFlags, OverrideWord, RegistryFlags};
 use crate::settings::Settings;
 use crate::store::StoreLimits;
 
@@ -33,7 +35,64 @@ pub enum Command {
     /// Serve until SIGTERM or SIGINT.
     #[command(after_help = ENVIRONMENT)]
     Run(RunFlags),
+    /// Show what is registered, with ages.
+    #[command(after_help = OPERATOR_HELP)]
+    List {
+        /// Only this service.
+        #[arg(value_parser = |text: &str| ServiceName::parse(text).map_err(|error| error.0))]
+        service: Option<ServiceName>,
+        /// Print what the registry answers, for scripts.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "its fields have theirs")]
+        registry: RegistryFlags,
+    },
+    /// Let an instance finish what it has, and wait until no gateway sends it anything new.
+    #[command(after_help = OPERATOR_HELP)]
+    Drain {
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "its fields have theirs")]
+        instance: InstanceFlags,
+        /// Seconds to wait for the gateways, 60 at most.
+        #[arg(long = "timeout", value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=60))]
+        timeout_s: u32,
+    },
+    /// Set a status that wins over the owner's word, or clear it.
+    #[command(after_help = OPERATOR_HELP)]
+    Override {
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "its fields have theirs")]
+        instance: InstanceFlags,
+        /// The status.
+        #[arg(value_enum)]
+        word: OverrideWord,
+    },
+    /// Remove an instance whose owner is gone.
+    #[command(after_help = OPERATOR_HELP)]
+    Remove(InstanceFlags),
+    /// End self-preservation: what is stale goes.
+    #[command(after_help = OPERATOR_HELP)]
+    Release(RegistryFlags),
 }
+
+impl Command {
+    /// The flags of `run`, or what to ask a running registry.
+    pub fn split(self) -> Result<RunFlags, operator::Command> {
+        Err(match self {
+            Self::Run(flags) => return Ok(flags),
+            Self::List { service, json, registry } => operator::Command::List { service, json, registry },
+            Self::Drain { instance, timeout_s } => operator::Command::Drain { instance, timeout_s },
+            Self::Override { instance, word } => operator::Command::Override { instance, word },
+            Self::Remove(instance) => operator::Command::Remove(instance),
+            Self::Release(registry) => operator::Command::Release(registry),
+        })
+    }
+}
+
+const OPERATOR_HELP: &str = "\
+Exit code: 0 done, 1 not done, 2 not understood, 3 done, but not every gateway has applied it.
+Changes want a token with the verb admin; they are in the registry's log, in audit.jsonl and under GET /v1/audit.";
 
 /// The flags of `run`.
 #[derive(Clone, Debug, Parser)]

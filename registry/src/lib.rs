@@ -10,6 +10,8 @@ pub mod policy;
 pub mod store;
 mod state;
 mod keeper;
+mod audit;
+pub mod operator;
 pub mod redis;
 
 pub use server::{Running, start};

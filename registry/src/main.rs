@@ -1,5 +1,6 @@
 //! The process `vertice-registry`.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,23 +9,48 @@ use vertice_config::Env;
 use vertice_process::logging::{self, LogFormat};
 use vertice_process::shutdown::ShutdownTrigger;
 use vertice_process::signals::{Asked, Signals};
-use vertice_registry::cli::{self, Cli, Command, RunFlags};
+use vertice_registry::cli::{self, Cli, RunFlags};
+use vertice_registry::operator::{self, Ended};
 
 /// For what is in flight after SIGTERM; long polls and streams end at once.
 const STOP_TIME: Duration = Duration::from_millis(1_500);
 
 fn main() -> ExitCode {
-    let Command::Run(flags) = Cli::parse().command;
+    let flags = match Cli::parse().command.split() {
+        Ok(flags) => flags,
+        Err(command) => return operate(command),
+    };
     logging::start(tracing::Level::INFO, LogFormat::Text);
     match run(flags) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            for line in message.lines() {
-                eprintln!("vertice-registry: {line}");
-            }
-            ExitCode::FAILURE
-        }
+        Err(message) => fail(&message),
     }
+}
+
+/// Exit code of what was done but is not applied everywhere yet.
+const PARTLY: u8 = 3;
+
+fn operate(command: operator::Command) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(operator::run(command, &Env::capture())),
+        Err(error) => return fail(&format!("cannot start the runtime: {error}")),
+    };
+    let (text, code) = match ended {
+        Ok(Ended::Well(text)) => (text, ExitCode::SUCCESS),
+        Ok(Ended::Partly(text)) => (text, ExitCode::from(PARTLY)),
+        Err(message) => return fail(&message),
+    };
+    // Who reads may go away, as `head` does: that is no failure of ours.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    code
+}
+
+fn fail(message: &str) -> ExitCode {
+    for line in message.lines() {
+        eprintln!("vertice-registry: {line}");
+    }
+    ExitCode::FAILURE
 }
 
 fn run(flags: RunFlags) -> Result<(), String> {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use vertice_process::http_server::{self, ServerLimits};
 use vertice_process::readiness::Readiness;
@@ -12,7 +14,8 @@ use vertice_process::shutdown::Shutdown;
 use vertice_process::{admin, clock, tasks};
 use vertice_registry_api::{Epoch, Position};
 
-use crate::api::{self, Shared};
+use crate::api::{self, Peer, Shared};
+use crate::audit::Audit;
 use crate::keeper::Keeper;
 use crate::policy::EndpointPolicy;
 use crate::settings::{Settings, StartError};
@@ -46,14 +49,25 @@ pub async fn start(settings: Settings, shutdown: Shutdown) -> Result<Running, St
         suffixes: settings.allow_suffixes,
         own: [Some(address), admin_address].into_iter().flatten().collect(),
     };
-    let (store, journal) = stored(settings.state_dir, settings.limits).await?;
-    let shared = Arc::new(Shared::new(settings.auth, policy, store, shutdown.clone()));
+    let (store, journal) = stored(settings.state_dir.clone(), settings.limits).await?;
+    let audit = match &settings.state_dir {
+        None => Audit::in_memory(),
+        Some(dir) => {
+            let (audit, file) = Audit::open(dir);
+            tasks::spawn("registry-audit", file.write(shutdown.clone()));
+            audit
+        }
+    };
+    let shared = Arc::new(Shared::new(settings.auth, policy, store, audit, shutdown.clone()));
     if let Some(journal) = journal {
         tasks::spawn("registry-keeper", Keeper::new(shared.clone(), journal, shutdown.clone()).keep());
     }
     tasks::spawn("registry-leases", shared.clone().tick());
     let calls = shared.clone();
-    let handle = move |request, _peer| api::handle(calls.clone(), request);
+    let handle = move |mut request: Request<Incoming>, peer| {
+        request.extensions_mut().insert(Peer(peer));
+        api::handle(calls.clone(), request)
+    };
     tasks::spawn(
         "registry-api",
         http_server::serve(listener, ServerLimits::default(), shutdown.clone(), handle),

@@ -8,6 +8,7 @@ use vertice_process::clock;
 use vertice_registry_api::register::{RegisterAnswer, Registration, parse_status};
 use vertice_registry_api::{FieldError, InstanceId, Status, limits};
 
+use super::operator::{self, Done};
 use super::refused::{self, Refused};
 use super::shared::Shared;
 use super::{admit, body, old, query};
@@ -90,6 +91,7 @@ pub(super) async fn patch(
     };
     let (service, id) = (old::service_name(service)?, instance_id(id)?);
     own(principal, service.as_str())?;
+    let from = operator::peer(&request);
     let body = body::read(request.into_body(), limits::INSTANCE_BODY_BYTES).await?;
     let patch = read_patch(&body).map_err(Refused::Fields)?;
     let owners = patch.status.is_some() || patch.weight.is_some();
@@ -105,11 +107,23 @@ pub(super) async fn patch(
     } else {
         query::parsed(query, "generation", "a whole number")?
     };
-    let (patched, position) = shared.write(|store, now| {
-        (store.patch(service.as_str(), id.as_str(), generation, &patch, now), store.position())
+    let (before, patched, position) = shared.write(|store, now| {
+        let before = store.get(service.as_str(), id.as_str()).cloned();
+        let patched = store.patch(service.as_str(), id.as_str(), generation, &patch, now);
+        (before, patched, store.position())
     })?;
     let generation = patched.map_err(|refusal| Refused::by_store(&refusal, service.as_str(), id.as_str()))?;
     tracing::debug!(%service, instance = %id, by = principal.name, ?patch, "changed");
+    if let (Some(after), Some(instance)) = (patch.status_override, before) {
+        let done = Done {
+            action: "override",
+            before: operator::word(instance.status_override),
+            instance: Some(&*instance),
+            after: operator::word(after),
+            revision: position.revision,
+        };
+        operator::note(&shared.audit, principal, from, done);
+    }
     let body = json!({
         "message": format!("Instance '{id}' of service '{service}' changed"),
         "generation": generation,
@@ -157,7 +171,7 @@ pub(super) fn own(principal: Principal<'_>, service: &str) -> Result<(), Refused
     Err(Refused::Forbidden(format!("the token of '{who}' is not for the service '{service}'")))
 }
 
-fn instance_id(text: &str) -> Result<InstanceId, Refused> {
+pub(super) fn instance_id(text: &str) -> Result<InstanceId, Refused> {
     InstanceId::parse(text).map_err(|error| Refused::field(FieldError::path("id", error.0)))
 }
 

@@ -17,6 +17,7 @@ mod barrier;
 mod probes;
 mod rejects;
 mod leases;
+mod operator;
 mod shared;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use hyper::body::Incoming;
 use vertice_process::answer::{self, Answer};
 use vertice_process::http_server;
 
+pub(crate) use operator::Peer;
 pub(crate) use shared::Shared;
 
 use crate::auth::{Principal, TOKEN_HEADER, Verb};
@@ -66,6 +68,9 @@ async fn dispatch(
         Route::Instance { service, id } if request.method() == Method::PATCH => {
             instances::patch(shared, request, &service, &id, query).await
         }
+        Route::Instance { service, id } if query::text(query, "by")?.as_deref() == Some("operator") => {
+            operator::remove(shared, &request, &service, &id, query)
+        }
         Route::Instance { service, id } => instances::delete(shared, &request, &service, &id, query),
         Route::Snapshot => snapshot::answer(shared, &request, query),
         Route::Watch => watch::answer(shared, &request, query).await,
@@ -74,6 +79,8 @@ async fn dispatch(
         Route::Probes => probes::answer(shared, request).await,
         Route::Rejects => rejects::answer(shared, request).await,
         Route::Leases => leases::answer(shared, &request, query),
+        Route::Release => operator::release(shared, &request),
+        Route::Audit => operator::audit(shared, &request),
         Route::Health => Ok(metrics::health(shared)),
         Route::Metrics => Ok(metrics::answer(shared)),
     }

@@ -23,6 +23,8 @@ pub(super) enum Route<'p> {
     Probes,
     Rejects,
     Leases,
+    Release,
+    Audit,
 }
 
 pub(super) fn find(path: &str) -> Option<Route<'_>> {
@@ -48,6 +50,8 @@ pub(super) fn find(path: &str) -> Option<Route<'_>> {
         (Some("v1"), Some("probes"), None, ..) => Route::Probes,
         (Some("v1"), Some("rejects"), None, ..) => Route::Rejects,
         (Some("v1"), Some("leases"), None, ..) => Route::Leases,
+        (Some("v1"), Some("release"), None, ..) => Route::Release,
+        (Some("v1"), Some("audit"), None, ..) => Route::Audit,
         (Some("v1"), Some("services"), Some(service), Some("instances"), Some(id)) => {
             Route::Instance { service: decode(service)?, id: decode(id)? }
         }
@@ -79,6 +83,8 @@ impl Route<'_> {
             Self::Probes => "probes",
             Self::Rejects => "rejects",
             Self::Leases => "leases",
+            Self::Release => "release",
+            Self::Audit => "audit",
         }
     }
 
@@ -90,7 +96,8 @@ impl Route<'_> {
             | Self::Heartbeats
             | Self::Ack
             | Self::Probes
-            | Self::Rejects => &["POST"],
+            | Self::Rejects
+            | Self::Release => &["POST"],
             Self::Deregister { .. } => &["DELETE"],
             Self::Instance { .. } => &["PUT", "PATCH", "DELETE"],
             Self::Watch | Self::Barrier => &["GET"],
@@ -99,7 +106,8 @@ impl Route<'_> {
             | Self::Health
             | Self::Metrics
             | Self::Snapshot
-            | Self::Leases => &["GET", "HEAD"],
+            | Self::Leases
+            | Self::Audit => &["GET", "HEAD"],
         }
     }
 }

@@ -13,6 +13,7 @@ use vertice_registry_api::{Position, Revision, SourceState};
 
 use crate::api::metrics::Metrics;
 use crate::api::refused::Refused;
+use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::policy::EndpointPolicy;
 use crate::state::{Piece, Whole};
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     pub(super) acked: watch::Sender<()>,
     pub(super) watchers: Arc<Semaphore>,
     pub(super) auth: Auth,
+    pub(super) audit: Audit,
     pub(super) policy: EndpointPolicy,
     pub(crate) metrics: Metrics,
     pub(super) shutdown: Shutdown,
@@ -55,7 +57,13 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// `store` has observed the time zero.
-    pub(crate) fn new(auth: Auth, policy: EndpointPolicy, store: Store, shutdown: Shutdown) -> Self {
+    pub(crate) fn new(
+        auth: Auth,
+        policy: EndpointPolicy,
+        store: Store,
+        audit: Audit,
+        shutdown: Shutdown,
+    ) -> Self {
         let started = Instant::now();
         let published = Published { revision: store.position().revision, state: store.state() };
         Self {
@@ -69,6 +77,7 @@ impl Shared {
             acked: watch::Sender::new(()),
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
             auth,
+            audit,
             policy,
             metrics: Metrics::new(),
             shutdown,

@@ -49,6 +49,23 @@ impl Store {
         Ok(generation)
     }
 
+    /// An operator removes the record if `generation` holds it (`None`: whoever does). Whether anything was there.
+    pub fn remove_by_operator(
+        &mut self,
+        service: &str,
+        id: &str,
+        generation: Option<u64>,
+        now: Duration,
+    ) -> Result<bool, Refusal> {
+        self.clock.observe(now);
+        match self.owned(service, id, generation) {
+            Ok(slot) => self.remove(slot, RemovalReason::Removed),
+            Err(Refusal::Unknown) => return Ok(false),
+            Err(refusal) => return Err(refusal),
+        }
+        Ok(true)
+    }
+
     /// Removes the record if `generation` holds it (`None`: whoever does). Whether anything was there.
     pub fn deregister(
         &mut self,

@@ -8,6 +8,7 @@ use vertice_registry_api::watch::RemovalReason;
 use vertice_registry_api::{Epoch, Instance, InstanceId, Position, ServiceName, SourceState};
 
 use super::clock::millis;
+use super::flapping::Quarantined;
 use super::log::ChangeLog;
 use super::slots::Held;
 use super::{Change, Refusal, Registrant, Store, count_up, seconds};
@@ -100,6 +101,14 @@ impl Store {
             return Err(Refusal::Full { what: "services", limit: self.limits.services });
         }
         Ok(())
+    }
+
+    /// Whether the record of `(service, id)` may be taken over now; a yes counts.
+    pub fn admits_takeover(&mut self, service: &str, id: &str, now: Duration) -> Result<(), Refusal> {
+        let lease_ms = self.clock.observe(now);
+        let Some(slot) = self.find(service, id) else { return Ok(()) };
+        let taken = self.flapping.take_over(slot, lease_ms);
+        taken.map_err(|Quarantined { left, begins }| Refusal::Flapping { left, begins })
     }
 
     /// Puts an instance that is not here into a slot, without a revision. The holder of the truth keeps its limits,

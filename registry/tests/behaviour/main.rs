@@ -20,5 +20,6 @@ mod barrier;
 mod leases;
 mod preservation;
 mod rejects;
+mod operator;
 mod tokens;
 mod bad_input;

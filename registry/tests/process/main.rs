@@ -11,6 +11,7 @@
 
 mod support;
 mod state;
+mod operator;
 
 use std::io::Read as _;
 use std::net::TcpListener;

@@ -1,0 +1,123 @@
+//! The writes of the API: to the store in memory, or through it to the Redis that it is shared on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use vertice_process::clock;
+use vertice_registry_api::register::Registration;
+use vertice_registry_api::{Epoch, Instance, Position, ServiceName};
+
+use super::refused::Refused;
+use super::shared::Shared;
+use crate::redis::Memory;
+use crate::store::{BatchBeat, Beat, Patch, Refusal, Registered, Registrant, Store};
+
+/// What the store said, and where in history that left it.
+type Written<T> = (Result<T, Refusal>, Position);
+
+impl Memory for Shared {
+    fn with(&self, work: &mut dyn FnMut(&mut Store, Duration)) {
+        self.publish(self.store(), |store, now| work(store, now));
+    }
+}
+
+impl Shared {
+    pub(super) async fn register(
+        &self,
+        wanted: Registration,
+        by: Registrant<'_>,
+    ) -> Result<Written<Registered>, Refused> {
+        let Some(redis) = &self.redis else {
+            return self.write(|store, now| {
+                let registered = store.register(wanted, by, now, clock::unix_ms());
+                (registered, store.position())
+            });
+        };
+        Ok(self.split(redis.register(self, &wanted, by, clock::unix_ms()).await))
+    }
+
+    /// Also the instance as it was before.
+    pub(super) async fn patch(
+        &self,
+        service: &str,
+        id: &str,
+        generation: Option<u64>,
+        patch: &Patch,
+    ) -> Result<(Option<Arc<Instance>>, Written<u64>), Refused> {
+        let Some(redis) = &self.redis else {
+            return self.write(|store, now| {
+                let before = store.get(service, id).cloned();
+                let patched = store.patch(service, id, generation, patch, now);
+                (before, (patched, store.position()))
+            });
+        };
+        let before = self.store().get(service, id).cloned();
+        Ok((before, self.split(redis.patch(self, service, id, generation, patch).await)))
+    }
+
+    pub(super) async fn deregister(
+        &self,
+        service: &str,
+        id: &str,
+        generation: Option<u64>,
+    ) -> Result<Written<bool>, Refused> {
+        let Some(redis) = &self.redis else {
+            return self.write(|store, now| {
+                let removed = store.deregister(service, id, generation, now);
+                (removed, store.position())
+            });
+        };
+        Ok(self.split(redis.deregister(self, service, id, generation).await))
+    }
+
+    /// Also the instance as it was before.
+    pub(super) async fn remove_by_operator(
+        &self,
+        service: &str,
+        id: &str,
+        generation: Option<u64>,
+    ) -> Result<(Option<Arc<Instance>>, Written<bool>), Refused> {
+        let Some(redis) = &self.redis else {
+            return self.write(|store, now| {
+                let before = store.get(service, id).cloned();
+                let removed = store.remove_by_operator(service, id, generation, now);
+                (before, (removed, store.position()))
+            });
+        };
+        let before = self.store().get(service, id).cloned();
+        Ok((before, self.split(redis.remove_by_operator(self, service, id, generation).await)))
+    }
+
+    pub(super) async fn beat(
+        &self,
+        service: &str,
+        id: &str,
+        generation: Option<u64>,
+    ) -> Result<Result<Beat, Refusal>, Refused> {
+        match &self.redis {
+            // As a write: the heartbeat of a stale instance makes it fresh, which is a change.
+            None => self.write(|store, now| store.beat(service, id, generation, now)),
+            Some(redis) => Ok(redis.beat(self, service, id, generation).await),
+        }
+    }
+
+    pub(super) fn beat_batch(
+        &self,
+        epoch: Epoch,
+        leases: &[(u64, u64)],
+        may: impl Fn(&ServiceName) -> bool,
+    ) -> Result<BatchBeat, Refused> {
+        match &self.redis {
+            None => self.write(|store, now| store.beat_batch(epoch, leases, may, now)),
+            // Handles on Redis mean the same in every epoch.
+            Some(redis) => Ok(redis.beat_batch(self, leases, may)),
+        }
+    }
+
+    fn split<T>(&self, done: Result<(T, Position), Refusal>) -> Written<T> {
+        match done {
+            Ok((done, position)) => (Ok(done), position),
+            Err(refusal) => (Err(refusal), self.at().0),
+        }
+    }
+}
