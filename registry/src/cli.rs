@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use ipnet::IpNet;
 use vertice_config::{Env, registry};
 use vertice_registry_api::ServiceName;
 
 use crate::auth::Auth;
 use crate::operator::{self, InstanceFlags, OverrideWord, RegistryFlags};
+use crate::redis::{RedisSettings, StoreAddress};
 use crate::settings::Settings;
 use crate::store::StoreLimits;
 
@@ -26,6 +27,7 @@ const ENVIRONMENT: &str = "\
 Environment:
   REGISTRY_AUTH_TOKEN       one token for all names and all writes; reads stay open
   REGISTRY_AUTH_TOKEN_FILE  the same, read from a file
+  REDIS_PASSWORD            for --store redis://...; or REDIS_PASSWORD_FILE
   RUST_LOG is not read; logs go to standard error.
 Without a token (these or --tokens) the registry listens on loopback only, unless --insecure.";
 
@@ -100,9 +102,15 @@ pub struct RunFlags {
     /// Where clients come in; port 0 lets the system choose.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8888")]
     pub listen: SocketAddr,
-    /// Where the registrations are kept.
-    #[arg(long, value_enum, default_value_t = StoreKind::Memory)]
-    pub store: StoreKind,
+    /// Where the registrations are kept: `memory` (kept on disk with --state-dir), or with other replicas on Redis,
+    /// `redis://[:password@]host[:port][/db]`, or where Sentinels say that it is,
+    /// `redis+sentinel://[:password@]host[:port],.../master-name[/db]`.
+    // A text here, because clap shows a value that it refuses, and this one may have a password.
+    #[arg(long, value_name = "STORE", default_value = MEMORY)]
+    pub store: String,
+    /// Read and write the keys of the original registry on that Redis as well.
+    #[arg(long)]
+    pub redis_legacy: bool,
     /// Keep registrations in this directory, so that they survive a restart; without it: in memory only.
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -123,17 +131,29 @@ pub struct RunFlags {
     pub allow_suffix: Vec<String>,
 }
 
-/// Where registrations are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum StoreKind {
-    /// In this process's memory, kept on disk with --state-dir; without it a restart starts empty, and clients register
-    /// again.
-    Memory,
+const MEMORY: &str = "memory";
+
+/// The Redis that the flags mean, if they mean one.
+fn redis(flags: &RunFlags, env: &Env) -> Result<Option<RedisSettings>, String> {
+    if flags.store == MEMORY {
+        let legacy = "--redis-legacy goes with --store redis://... only";
+        return if flags.redis_legacy { Err(legacy.into()) } else { Ok(None) };
+    }
+    let address = StoreAddress::parse(&flags.store).map_err(|why| format!("--store: {why}"))?;
+    if let Some(dir) = &flags.state_dir {
+        return Err(format!(
+            "--state-dir {} and --store redis://... are both set: on Redis registrations survive there, keep one of them",
+            dir.display()
+        ));
+    }
+    let password = env.secret("REDIS_PASSWORD").map_err(|error| error.to_string())?;
+    let address = address.with_password(password)?;
+    Ok(Some(RedisSettings { address, legacy: flags.redis_legacy, grace: RedisSettings::GRACE }))
 }
 
 /// What the flags and the environment mean; the error is what to print, a line per mistake.
 pub fn settings(flags: RunFlags, env: &Env) -> Result<Settings, String> {
-    let StoreKind::Memory = flags.store;
+    let redis = redis(&flags, env)?;
     let single = registry::single_token(env).map_err(|error| error.to_string())?;
     let auth = match (single, &flags.tokens) {
         (Some(_), Some(path)) => {
@@ -154,6 +174,7 @@ pub fn settings(flags: RunFlags, env: &Env) -> Result<Settings, String> {
         allow_networks: flags.allow_network,
         allow_suffixes: flags.allow_suffix,
         state_dir: flags.state_dir,
+        redis,
         limits: StoreLimits::default(),
     })
 }

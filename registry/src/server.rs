@@ -18,6 +18,7 @@ use crate::api::{self, Peer, Shared};
 use crate::audit::Audit;
 use crate::keeper::Keeper;
 use crate::policy::EndpointPolicy;
+use crate::redis::RedisStore;
 use crate::settings::{Settings, StartError};
 use crate::state::{self, Journal, Opened};
 use crate::store::{Store, StoreLimits};
@@ -58,7 +59,12 @@ pub async fn start(settings: Settings, shutdown: Shutdown) -> Result<Running, St
             audit
         }
     };
-    let shared = Arc::new(Shared::new(settings.auth, policy, store, audit, shutdown.clone()));
+    let redis = settings.redis.map(RedisStore::new);
+    let shared =
+        Arc::new(Shared::new(settings.auth, policy, store, audit, shutdown.clone()).on(redis.clone()));
+    if let Some(redis) = redis {
+        redis.spawn(shared.clone(), &shutdown);
+    }
     if let Some(journal) = journal {
         tasks::spawn("registry-keeper", Keeper::new(shared.clone(), journal, shutdown.clone()).keep());
     }

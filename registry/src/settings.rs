@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use crate::auth::Auth;
+use crate::redis::RedisSettings;
 use crate::state::StateError;
 use crate::store::StoreLimits;
 
@@ -27,6 +28,8 @@ pub struct Settings {
     pub allow_suffixes: Vec<String>,
     /// Where registrations survive a restart; `None`: nowhere.
     pub state_dir: Option<PathBuf>,
+    /// The Redis that it is shared on with other replicas; `None`: with nobody.
+    pub redis: Option<RedisSettings>,
     /// How much it takes in.
     pub limits: StoreLimits,
 }
@@ -42,6 +45,7 @@ impl Settings {
             allow_networks: Vec::new(),
             allow_suffixes: Vec::new(),
             state_dir: None,
+            redis: None,
             limits: StoreLimits::default(),
         }
     }

@@ -43,8 +43,8 @@ impl Fleet {
         let sentinel = Server::start(&[
             "--as-sentinel",
             &watch,
-            "sentinel down-after-milliseconds main 500",
-            "sentinel failover-timeout main 5000",
+            "sentinel down-after-milliseconds main 1000",
+            "sentinel failover-timeout main 2000",
         ])
         .await;
         let fleet = Self { master, replica, sentinel };

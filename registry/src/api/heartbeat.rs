@@ -9,7 +9,7 @@ use serde::Deserialize;
 use vertice_process::answer::{self, Answer};
 use vertice_registry_api::heartbeat::{BatchAnswer, BatchRequest};
 use vertice_registry_api::name::LEGACY_INSTANCE;
-use vertice_registry_api::{FieldError, limits};
+use vertice_registry_api::{FieldError, ServiceName, limits};
 
 use super::body::{Field, Kind};
 use super::refused::{self, Refused};
@@ -57,9 +57,7 @@ pub(super) async fn single(shared: &Shared, request: Request<Incoming>) -> Resul
         return Err(Refused::field(FieldError::body("generation", "missing", why)));
     }
     instances::own(principal, service)?;
-    // As a write: the heartbeat of a stale instance makes it fresh, which is a change.
-    let beat = shared.write(|store, now| store.beat(service, id, single.generation, now))?;
-    match beat {
+    match shared.beat(service, id, single.generation).await? {
         Ok(_) => {
             shared.metrics.renewals.inc();
             // The name is a registered one, so it needs no escapes.
@@ -99,9 +97,8 @@ pub(super) async fn batch(shared: &Shared, request: Request<Incoming>) -> Result
         let why = format!("{} leases, {} are allowed", batch.leases.len(), limits::BATCH_LEASES);
         return Err(Refused::field(FieldError::body("leases", "limit", why)));
     }
-    let beaten = shared.write(|store, now| {
-        store.beat_batch(batch.epoch, &batch.leases, |service| principal.may(service.as_str()), now)
-    })?;
+    let may = |service: &ServiceName| principal.may(service.as_str());
+    let beaten = shared.beat_batch(batch.epoch, &batch.leases, may)?;
     shared.metrics.renewals.inc_by(beaten.renewed);
     let ttl_s = beaten.shortest_ttl_s.unwrap_or(limits::DEFAULT_TTL_S);
     let answer = BatchAnswer { lost: beaten.lost, next_ms: u64::from(ttl_s) * 1000 / 3 };

@@ -4,7 +4,6 @@ use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 use vertice_process::answer::Answer;
-use vertice_process::clock;
 use vertice_registry_api::register::{RegisterAnswer, Registration, parse_status};
 use vertice_registry_api::{FieldError, InstanceId, Status, limits};
 
@@ -29,13 +28,13 @@ pub(super) async fn put(
     let (service, id) = (old::service_name(service)?, instance_id(id)?);
     let body = body::read(request.into_body(), limits::INSTANCE_BODY_BYTES).await?;
     let wanted = Registration::from_put_body(service, id, &body).map_err(Refused::Fields)?;
-    let (answer, created) = register(shared, principal, wanted, "url")?;
+    let (answer, created) = register(shared, principal, wanted, "url").await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(refused::json(status, &answer))
 }
 
 /// Judges and stores `wanted`, whose URL came in the field `url_field`. Also whether it is new.
-pub(super) fn register(
+pub(super) async fn register(
     shared: &Shared,
     principal: Principal<'_>,
     wanted: Registration,
@@ -48,10 +47,7 @@ pub(super) fn register(
         .map_err(|why| Refused::field(FieldError::body(url_field, "value", why)))?;
     let (service, instance_id) = (wanted.service.clone(), wanted.instance_id.clone());
     let by = Registrant { name: principal.name, limited: principal.is_one_of_many() };
-    let (registered, position) = shared.write(|store, now| {
-        let registered = store.register(wanted, by, now, clock::unix_ms());
-        (registered, store.position())
-    })?;
+    let (registered, position) = shared.register(wanted, by).await?;
     let registered =
         registered.map_err(|refusal| Refused::by_store(&refusal, service.as_str(), instance_id.as_str()))?;
     if registered.changed {
@@ -107,11 +103,8 @@ pub(super) async fn patch(
     } else {
         query::parsed(query, "generation", "a whole number")?
     };
-    let (before, patched, position) = shared.write(|store, now| {
-        let before = store.get(service.as_str(), id.as_str()).cloned();
-        let patched = store.patch(service.as_str(), id.as_str(), generation, &patch, now);
-        (before, patched, store.position())
-    })?;
+    let (before, (patched, position)) =
+        shared.patch(service.as_str(), id.as_str(), generation, &patch).await?;
     let generation = patched.map_err(|refusal| Refused::by_store(&refusal, service.as_str(), id.as_str()))?;
     tracing::debug!(%service, instance = %id, by = principal.name, ?patch, "changed");
     if let (Some(after), Some(instance)) = (patch.status_override, before) {
@@ -134,7 +127,7 @@ pub(super) async fn patch(
 }
 
 /// `DELETE ?generation=G`: 200, also when there is nothing (any more).
-pub(super) fn delete<B>(
+pub(super) async fn delete<B>(
     shared: &Shared,
     request: &Request<B>,
     service: &str,
@@ -145,10 +138,7 @@ pub(super) fn delete<B>(
     let (service, id) = (old::service_name(service)?, instance_id(id)?);
     own(principal, service.as_str())?;
     let generation = query::required(query, "generation", "the generation that register returned")?;
-    let (removed, position) = shared.write(|store, now| {
-        let removed = store.deregister(service.as_str(), id.as_str(), Some(generation), now);
-        (removed, store.position())
-    })?;
+    let (removed, position) = shared.deregister(service.as_str(), id.as_str(), Some(generation)).await?;
     let removed = removed.map_err(|refusal| Refused::by_store(&refusal, service.as_str(), id.as_str()))?;
     if removed {
         tracing::debug!(%service, instance = %id, by = principal.name, "deregistered");

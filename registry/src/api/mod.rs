@@ -19,6 +19,7 @@ mod rejects;
 mod leases;
 mod operator;
 mod shared;
+mod writes;
 
 use std::sync::Arc;
 
@@ -59,7 +60,7 @@ async fn dispatch(
         Route::Heartbeat => heartbeat::single(shared, request).await,
         Route::Heartbeats => heartbeat::batch(shared, request).await,
         Route::Register => old::register(shared, request).await,
-        Route::Deregister { service } => old::deregister(shared, &request, &service, query),
+        Route::Deregister { service } => old::deregister(shared, &request, &service, query).await,
         Route::Services => old::services(shared, &request),
         Route::Service { service } => old::service(shared, &request, &service),
         Route::Instance { service, id } if request.method() == Method::PUT => {
@@ -69,9 +70,9 @@ async fn dispatch(
             instances::patch(shared, request, &service, &id, query).await
         }
         Route::Instance { service, id } if query::text(query, "by")?.as_deref() == Some("operator") => {
-            operator::remove(shared, &request, &service, &id, query)
+            operator::remove(shared, &request, &service, &id, query).await
         }
-        Route::Instance { service, id } => instances::delete(shared, &request, &service, &id, query),
+        Route::Instance { service, id } => instances::delete(shared, &request, &service, &id, query).await,
         Route::Snapshot => snapshot::answer(shared, &request, query),
         Route::Watch => watch::answer(shared, &request, query).await,
         Route::Ack => barrier::ack(shared, request).await,

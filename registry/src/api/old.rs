@@ -21,12 +21,12 @@ pub(super) async fn register(shared: &Shared, request: Request<Incoming>) -> Res
     let principal = admit(shared, &request, Verb::Register)?;
     let body = body::read(request.into_body(), limits::INSTANCE_BODY_BYTES).await?;
     let wanted = Registration::from_old_body(&body).map_err(Refused::Fields)?;
-    let (answer, _) = instances::register(shared, principal, wanted, "endpoint")?;
+    let (answer, _) = instances::register(shared, principal, wanted, "endpoint").await?;
     Ok(json(StatusCode::CREATED, &answer))
 }
 
 /// `DELETE /deregister/{name}`: 200, also when there is nothing to remove.
-pub(super) fn deregister<B>(
+pub(super) async fn deregister<B>(
     shared: &Shared,
     request: &Request<B>,
     service: &str,
@@ -43,7 +43,7 @@ pub(super) fn deregister<B>(
         instances::own(principal, service)?;
     }
     let id = id.as_deref().unwrap_or(LEGACY_INSTANCE);
-    let removed = shared.write(|store, now| store.deregister(service, id, generation, now))?;
+    let (removed, _) = shared.deregister(service, id, generation).await?;
     let removed = removed.map_err(|refusal| Refused::by_store(&refusal, service, id))?;
     let message = if removed { "deregistered" } else { "was not registered" };
     let body = json!({ "message": format!("Service '{service}' {message}"), "service_name": service });

@@ -53,7 +53,7 @@ pub(super) fn word(status: Option<Status>) -> String {
 }
 
 /// `DELETE /v1/services/{s}/instances/{id}?by=operator`: whoever holds it, unless `generation` says who.
-pub(super) fn remove<B>(
+pub(super) async fn remove<B>(
     shared: &Shared,
     request: &Request<B>,
     service: &str,
@@ -64,12 +64,11 @@ pub(super) fn remove<B>(
     let (service, id) = (old::service_name(service)?, instances::instance_id(id)?);
     instances::own(principal, service.as_str())?;
     let generation = query::parsed(query, "generation", "a whole number")?;
-    let (removed, position) = shared.write(|store, now| {
-        let before = store.get(service.as_str(), id.as_str()).cloned();
-        let removed = store.remove_by_operator(service.as_str(), id.as_str(), generation, now);
-        (removed.map(|removed| before.filter(|_| removed)), store.position())
-    })?;
-    let removed = removed.map_err(|refusal| Refused::by_store(&refusal, service.as_str(), id.as_str()))?;
+    let (before, (removed, position)) =
+        shared.remove_by_operator(service.as_str(), id.as_str(), generation).await?;
+    let removed = removed
+        .map(|removed| before.filter(|_| removed))
+        .map_err(|refusal| Refused::by_store(&refusal, service.as_str(), id.as_str()))?;
     if let Some(instance) = &removed {
         let before = format!("{} {}", instance.effective_status().as_str(), instance.url);
         let done = Done {
@@ -97,6 +96,11 @@ pub(super) fn release<B>(shared: &Shared, request: &Request<B>) -> Result<Answer
         return Err(Refused::Forbidden(format!(
             "self-preservation concerns all services, and the token of '{who}' is not for all names"
         )));
+    }
+    if shared.redis.is_some() {
+        return Err(Refused::Conflict(
+            "on Redis there is nothing to release: self-preservation ends when fewer leases are overdue, and what is overdue by ten minutes goes".into(),
+        ));
     }
     let (released, stale, position) = shared.write(|store, _| {
         let stale = store.stats().stale;

@@ -16,6 +16,7 @@ use crate::api::refused::Refused;
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::policy::EndpointPolicy;
+use crate::redis::RedisStore;
 use crate::state::{Piece, Whole};
 use crate::store::acks::Acks;
 use crate::store::rejects::Rejects;
@@ -38,6 +39,8 @@ pub(crate) struct Published {
 /// One registry.
 pub(crate) struct Shared {
     store: Mutex<Store>,
+    /// Where writes go first; `None`: only into the store.
+    pub(super) redis: Option<RedisStore>,
     /// Read and written under the store's lock.
     closed: AtomicBool,
     started: Instant,
@@ -68,6 +71,7 @@ impl Shared {
         let published = Published { revision: store.position().revision, state: store.state() };
         Self {
             store: Mutex::new(store),
+            redis: None,
             closed: AtomicBool::new(false),
             started,
             published: watch::Sender::new(published),
@@ -84,6 +88,11 @@ impl Shared {
         }
     }
 
+    /// Shared with others through `redis`.
+    pub(crate) fn on(self, redis: Option<RedisStore>) -> Self {
+        Self { redis, ..self }
+    }
+
     /// Monotonic time of this registry.
     pub(super) fn now(&self) -> Duration {
         self.started.elapsed()
@@ -96,10 +105,19 @@ impl Shared {
 
     /// Does `write` to the store and tells the watchers. Refused once the end has been written to the disk.
     pub(super) fn write<T>(&self, write: impl FnOnce(&mut Store, Duration) -> T) -> Result<T, Refused> {
-        let mut store = self.store();
+        let store = self.store();
         if self.closed.load(Ordering::Relaxed) {
             return Err(Refused::Stopping);
         }
+        Ok(self.publish(store, write))
+    }
+
+    /// Does `write` to the locked store and tells the watchers.
+    pub(super) fn publish<T>(
+        &self,
+        mut store: MutexGuard<'_, Store>,
+        write: impl FnOnce(&mut Store, Duration) -> T,
+    ) -> T {
         let result = write(&mut store, self.now());
         let now = Published { revision: store.position().revision, state: store.state() };
         // Under the lock, so that what is published never goes back.
@@ -109,7 +127,7 @@ impl Shared {
             modified
         });
         drop(store);
-        Ok(result)
+        result
     }
 
     /// Where in history the registry is, and what it says of itself.
@@ -133,7 +151,10 @@ impl Shared {
                 next_told = Instant::now() + TOLD_EVERY;
                 told = self.tell(told);
             }
-            while self.write(|store, now| store.advance(now, SLICE)).is_ok_and(|advanced| advanced.more) {
+            // On Redis only its sweep removes.
+            while self.redis.is_none()
+                && self.write(|store, now| store.advance(now, SLICE)).is_ok_and(|advanced| advanced.more)
+            {
                 tokio::task::yield_now().await;
             }
         }

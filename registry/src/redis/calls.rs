@@ -18,7 +18,18 @@ impl RedisStore {
         unix_ms: u64,
     ) -> Result<(Registered, Position), Refusal> {
         let key = Key::new(wanted.service.as_str(), wanted.instance_id.as_str());
-        let admitted = with(memory, |store, _| store.admits(wanted.service.as_str(), by));
+        let (service, id) = (wanted.service.as_str(), wanted.instance_id.as_str());
+        let admitted = with(memory, |store, _| store.admits(service, by));
+        with(memory, |store, now| {
+            let Some(held) = store.get(service, id).cloned() else { return Ok(()) };
+            let decision = decide::register(Some(&held), wanted, by.name, unix_ms);
+            // Every replica counts what comes to it.
+            if decide::takes_over(&held, &decision) {
+                store.admits_takeover(service, id, now)
+            } else {
+                Ok(())
+            }
+        })?;
         let done = self
             .commit(memory, &key, |held| match (&admitted, held) {
                 // Every replica judges by what it has followed: some too many at once are possible, not many.
@@ -62,6 +73,19 @@ impl RedisStore {
     ) -> Result<(bool, Position), Refusal> {
         let done =
             self.commit(memory, &Key::new(service, id), |held| decide::deregister(held, generation)).await?;
+        Ok((matches!(done.decision, Decision::Remove(_)), done.position))
+    }
+
+    /// As `Store::remove_by_operator`.
+    pub async fn remove_by_operator(
+        &self,
+        memory: &dyn Memory,
+        service: &str,
+        id: &str,
+        generation: Option<u64>,
+    ) -> Result<(bool, Position), Refusal> {
+        let key = Key::new(service, id);
+        let done = self.commit(memory, &key, |held| decide::remove_by_operator(held, generation)).await?;
         Ok((matches!(done.decision, Decision::Remove(_)), done.position))
     }
 

@@ -100,6 +100,22 @@ pub(super) fn deregister(held: Option<&Instance>, generation: Option<u64>) -> De
     }
 }
 
+/// Removing `held` by an operator's word.
+pub(super) fn remove_by_operator(held: Option<&Instance>, generation: Option<u64>) -> Decision {
+    match owned(held, generation) {
+        Ok(_) => Decision::Remove(RemovalReason::Removed),
+        Err(Refusal::Unknown) => Decision::Nothing,
+        Err(refusal) => Decision::Refuse(refusal),
+    }
+}
+
+/// Whether `decision` gives the record of `before` to another process, so far as one can tell.
+pub(super) fn takes_over(before: &Instance, decision: &Decision) -> bool {
+    let Decision::Put(put) = decision else { return false };
+    // Without incarnations, other labels at the same place are the same process.
+    put.draws && (put.instance.incarnation > before.incarnation || put.instance.url != before.url)
+}
+
 /// `held` if `generation` holds it (`None`: whoever does).
 pub(super) fn owned(held: Option<&Instance>, generation: Option<u64>) -> Result<&Instance, Refusal> {
     let held = held.ok_or(Refusal::Unknown)?;

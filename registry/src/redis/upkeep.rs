@@ -39,8 +39,10 @@ pub(super) async fn tell_beats(store: RedisStore, memory: Arc<dyn Memory>, mut s
             _ = ticks.tick() => {}
             () = shutdown.pulled() => return,
         }
-        if let Some((link, _)) = store.link() {
-            tell(&store, &*memory, &link).await;
+        let Some((link, _)) = store.link() else { continue };
+        tokio::select! {
+            () = tell(&store, &*memory, &link) => {}
+            () = shutdown.pulled() => return,
         }
     }
 }
@@ -106,8 +108,13 @@ pub(super) async fn keep_up(store: RedisStore, memory: Arc<dyn Memory>, mut shut
             }
             Ok::<_, Away>(())
         };
-        if let Err(why) = kept.await {
-            store.cut(&*memory, &link, &why);
+        tokio::select! {
+            kept = kept => {
+                if let Err(why) = kept {
+                    store.cut(&*memory, &link, &why);
+                }
+            }
+            () = shutdown.pulled() => return,
         }
     }
 }

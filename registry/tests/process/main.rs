@@ -46,7 +46,7 @@ fn help_tells_every_flag_and_the_environment() {
 fn what_it_does_not_know_is_an_error() {
     for arguments in [
         &["run", "--colour"][..],
-        &["run", "--store", "redis://x"],
+        &["run", "--store", "etcd://x"],
         &["run", "--listen", "nowhere"],
         &["run", "--allow-network", "10.0.0.0/99"],
         &["walk"],

@@ -18,8 +18,8 @@ use vertice_registry_api::{
     Epoch, HealthPath, Instance, InstanceId, Metadata, Position, ServiceName, ServiceUrl, SourceState, Status,
 };
 
-/// For what another process does.
-pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// For what another process does; a Sentinel that finds no good replica at once looks again seconds later.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 pub(crate) const ME: Registrant<'_> = Registrant { name: "me", limited: false };
 
 /// Polls `met` until it holds; fails naming `what` after [`SOON`].
