@@ -1,8 +1,9 @@
 //! Keeps the state directory up to date: a watcher of the store's own log that writes what it sees to the disk.
 //!
 //! It holds the store's lock only to copy references, and whatever blocks runs on a thread for that. What is
-//! acknowledged is on the disk a fraction of a second later. When writing fails, serving goes on, and the next attempt
-//! writes everything anew.
+//! acknowledged is written a fraction of a second later, so that the end of this process does not lose it, however
+//! slowly the disk syncs; syncing goes on beside that. When either fails, serving goes on, and the next attempt writes
+//! everything anew.
 
 use std::io;
 use std::sync::Arc;
@@ -29,6 +30,9 @@ pub(crate) struct Keeper {
     /// `None` only while a thread has it, or when that thread panicked.
     journal: Option<Journal>,
     written: Revision,
+    synced: Revision,
+    /// A sync that is under way, up to this revision.
+    syncing: Option<(Revision, JoinHandle<io::Result<()>>)>,
     /// A snapshot that is being written.
     snapshot: Option<JoinHandle<io::Result<SnapshotDone>>>,
     failing: bool,
@@ -41,7 +45,17 @@ impl Keeper {
     pub(crate) fn new(shared: Arc<Shared>, journal: Journal, shutdown: Shutdown) -> Self {
         let written = shared.at().0.revision;
         shared.metrics.state_saved(written);
-        Self { shared, journal: Some(journal), written, snapshot: None, failing: false, told: None, shutdown }
+        Self {
+            shared,
+            journal: Some(journal),
+            written,
+            synced: written,
+            syncing: None,
+            snapshot: None,
+            failing: false,
+            told: None,
+            shutdown,
+        }
     }
 
     /// Writes until the process stops, and then its end.
@@ -55,7 +69,8 @@ impl Keeper {
                 () = tokio::time::sleep(pause) => {}
                 () = self.shutdown.pulled() => break,
             }
-            if !self.failing {
+            // While it fails, or while there is more to sync, the next round comes by itself.
+            if !self.failing && self.synced == self.written {
                 tokio::select! {
                     _ = published.changed() => {}
                     () = self.shutdown.pulled() => {}
@@ -72,7 +87,9 @@ impl Keeper {
 
     async fn write_all(&mut self) -> io::Result<()> {
         self.take_finished_snapshot().await;
-        loop {
+        self.take_finished_sync().await?;
+        let goal = self.shared.at().0.revision;
+        while self.failing || self.written < goal {
             if self.failing {
                 return self.renew().await;
             }
@@ -80,13 +97,11 @@ impl Keeper {
                 // More happened meanwhile than the log holds.
                 return self.renew().await;
             };
-            if piece.delta.changes.is_empty() {
-                break;
-            }
             let to = piece.delta.to;
             self.with_journal(move |journal| journal.append(&piece)).await?;
-            self.wrote(to);
+            self.written = to;
         }
+        self.begin_sync()?;
         if self.snapshot.is_none() && self.journal.as_ref().is_some_and(Journal::has_grown) {
             self.turn_over().await?;
         }
@@ -104,7 +119,8 @@ impl Keeper {
                 journal.turn_over(whole)
             })
             .await?;
-        self.wrote(to);
+        self.written = to;
+        self.is_synced(to);
         self.snapshot = Some(tokio::task::spawn_blocking(move || job.run()));
         Ok(())
     }
@@ -117,8 +133,31 @@ impl Keeper {
         let (_, whole) = self.shared.piece_and_whole(self.written);
         let to = whole.position.revision;
         self.with_journal(move |journal| journal.renew(whole)).await?;
-        self.wrote(to);
+        self.written = to;
+        self.is_synced(to);
         Ok(())
+    }
+
+    /// Syncs what was written, unless the last sync still runs: then the next round does.
+    fn begin_sync(&mut self) -> io::Result<()> {
+        if self.syncing.is_some() || self.synced >= self.written {
+            return Ok(());
+        }
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let file = journal.to_sync()?;
+        self.syncing = Some((self.written, tokio::task::spawn_blocking(move || file.sync_data())));
+        Ok(())
+    }
+
+    async fn take_finished_sync(&mut self) -> io::Result<()> {
+        match self.syncing.take_if(|(_, running)| running.is_finished()) {
+            None => Ok(()),
+            Some((to, running)) => {
+                running.await.map_err(io::Error::other)??;
+                self.is_synced(to);
+                Ok(())
+            }
+        }
     }
 
     async fn take_finished_snapshot(&mut self) {
@@ -151,9 +190,9 @@ impl Keeper {
         result
     }
 
-    fn wrote(&mut self, to: Revision) {
-        self.written = to;
-        self.shared.metrics.state_saved(to);
+    fn is_synced(&mut self, to: Revision) {
+        self.synced = self.synced.max(to);
+        self.shared.metrics.state_saved(self.synced);
     }
 
     fn tell(&mut self, result: io::Result<()>) {
@@ -171,7 +210,7 @@ impl Keeper {
                     self.told = Some(Instant::now());
                     tracing::error!(
                         %error,
-                        saved_revision = %self.written,
+                        saved_revision = %self.synced,
                         "the state directory cannot be written: serving goes on, but a restart would lose what is newer; make room or mend the disk, it is tried again every 2 s"
                     );
                 }

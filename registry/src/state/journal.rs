@@ -120,10 +120,12 @@ impl Journal {
 
     fn append_start(&mut self, image: &Image) -> io::Result<()> {
         let start = Record::Start { epoch: image.epoch, next_generation: image.next_generation };
-        self.append_records(&[start])
+        self.append_records(&[start])?;
+        self.sync()
     }
 
-    /// Appends `piece`; when this returns, it is on the disk.
+    /// Appends `piece`; when this returns, the system has it: the end of this process does not lose it. For the loss of
+    /// power it must be synced as well.
     pub(crate) fn append(&mut self, piece: &Piece) -> io::Result<()> {
         let revisions = (piece.delta.from.0 + 1..).map(Revision);
         let changes = piece.delta.changes.iter().zip(revisions).zip(&piece.handles);
@@ -132,9 +134,20 @@ impl Journal {
         self.append_records(&records)
     }
 
-    /// Appends that this process ends in order at `revision`.
+    /// Appends that this process ends in order at `revision`, and syncs.
     pub(crate) fn append_clean(&mut self, revision: Revision, next_generation: u64) -> io::Result<()> {
-        self.append_records(&[Record::Clean { revision, next_generation }])
+        self.append_records(&[Record::Clean { revision, next_generation }])?;
+        self.sync()
+    }
+
+    /// What was appended is on the disk when this returns.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.changes.sync_data()
+    }
+
+    /// The file that is appended to, for syncing it while more is appended.
+    pub(crate) fn to_sync(&self) -> io::Result<File> {
+        self.changes.try_clone()
     }
 
     fn append_records(&mut self, records: &[Record<&Instance>]) -> io::Result<()> {
@@ -143,7 +156,6 @@ impl Journal {
             record::append(record, &mut text);
         }
         self.changes.write_all(&text)?;
-        self.changes.sync_data()?;
         self.changes_bytes += u64::try_from(text.len()).unwrap_or(u64::MAX);
         Ok(())
     }
@@ -157,6 +169,8 @@ impl Journal {
     /// it is, the old pair and the new changes together say everything.
     pub(crate) fn turn_over(&mut self, whole: Whole) -> io::Result<SnapshotJob> {
         let number = self.number + 1;
+        // The new file means nothing without the end of the old one.
+        self.sync()?;
         self.changes = begin_changes(&self.dir, number, whole.position.revision)?;
         self.changes_bytes = self.changes.metadata()?.len();
         self.number = number;

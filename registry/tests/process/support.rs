@@ -90,18 +90,18 @@ pub(crate) fn read_all(address: SocketAddr, path: &str) -> Vec<u8> {
     all
 }
 
-/// Sends `body` and returns status and body of the answer.
+/// Sends `body` and returns status and body of the answer; status 0: nobody answered, because the process was killed.
 pub(crate) fn call(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
+    exchange(address, method, path, body).unwrap_or_default()
+}
+
+fn exchange(address: SocketAddr, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).ok()?;
     let length = body.len();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nhost: r\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
+    let head = "host: r\r\nconnection: close\r\ncontent-length:";
+    write!(stream, "{method} {path} HTTP/1.1\r\n{head} {length}\r\n\r\n{body}").ok()?;
     let mut all = String::new();
-    // A killed registry resets the connection: what came so far is what there is.
-    let _ = stream.read_to_string(&mut all);
-    let status = all.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    (status, all.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+    stream.read_to_string(&mut all).ok()?;
+    let status = all.split(' ').nth(1)?.parse().ok()?;
+    Some((status, all.split_once("\r\n\r\n")?.1.to_owned()))
 }
