@@ -11,11 +11,23 @@ pub(crate) struct DebianPackage {
 }
 
 /// What `cargo xtask test` needs. Keep it short: each entry is a hurdle for somebody.
-pub(crate) const FOR_TESTS: &[DebianPackage] = &[DebianPackage {
-    name: "gcc",
-    command: "cc",
-    reason: "aws-lc-rs, the crypto library under TLS, is partly C and is compiled with the system's compiler",
-}];
+pub(crate) const FOR_TESTS: &[DebianPackage] = &[
+    DebianPackage {
+        name: "gcc",
+        command: "cc",
+        reason: "aws-lc-rs, the crypto library under TLS, is partly C and is compiled with the system's compiler",
+    },
+    DebianPackage {
+        name: "redis-server",
+        command: "redis-server",
+        reason: "the tests of replicas on Redis start, kill and stop real servers",
+    },
+    DebianPackage {
+        name: "redis-sentinel",
+        command: "redis-sentinel",
+        reason: "the tests of failover let a real Sentinel do it",
+    },
+];
 
 /// Components of the Rust toolchain that a minimal one lacks.
 const COMPONENTS: &[(&str, &str)] =
