@@ -123,8 +123,8 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
     let (admin_listener, admin_address) = open_admin(config.admin).await?;
     let (registry_url, registry_address) = registry(&config, &trigger).await?;
 
-    let policy =
-        AddressPolicy::of(listeners.iter().map(|(_, address)| *address).chain(admin_address).collect());
+    let entries: Vec<SocketAddr> = listeners.iter().map(|(_, address)| *address).collect();
+    let policy = AddressPolicy::of(&entries, admin_address.into_iter().chain(registry_address));
     let fixed = fixed(&config, count, policy.clone());
     let table = first(&fixed, |services| compile_routes(&config, |name| services.slot(name)));
     let (published, graveyard) = Published::new(table);
@@ -259,6 +259,8 @@ fn start_workers(
         limits: config.limits,
         trusted_proxies: config.trusted_proxies.clone(),
         reason_header: config.reason_header,
+        via: http::HeaderValue::try_from(format!("1.1 vertice-{:016x}", fastrand::u64(..)))
+            .unwrap_or(http::HeaderValue::from_static("1.1 vertice")),
         policy,
         health,
     });

@@ -5,6 +5,7 @@
 pub mod listener;
 pub mod worker;
 pub mod http;
+pub mod fields;
 pub mod table;
 pub mod route;
 pub mod balance;

@@ -63,6 +63,8 @@ fn all() -> Vec<GatewayError> {
     all.extend([
         GatewayError::Host("the Host header is missing"),
         GatewayError::Expectation,
+        GatewayError::TransferCoding,
+        GatewayError::Loop,
         GatewayError::NoRoute,
         GatewayError::NoEndpoint,
         GatewayError::Stale,

@@ -19,5 +19,6 @@ pub mod load;
 pub mod original_registry;
 pub mod process;
 pub mod stub;
+pub mod scripted;
 pub mod system;
 pub mod wait;

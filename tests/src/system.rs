@@ -96,17 +96,11 @@ impl Gateway {
 
     /// As [`Gateway::start_with`], without waiting for a first table.
     pub async fn start_unready(registry: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut all = vec![
-            "run",
-            "--listen",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--registry",
-            registry,
-            "--workers",
-            "2",
-        ];
+        let mut all =
+            vec!["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--registry", registry];
+        if !arguments.contains(&"--workers") {
+            all.extend(["--workers", "2"]);
+        }
         all.extend_from_slice(arguments);
         let mut program = Program::start("vertice-gateway", &all, environment);
         let admin = program.line("its admin address", |line| address_in(line, "admin")).await;

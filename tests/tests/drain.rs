@@ -37,6 +37,26 @@ async fn a_request_in_flight_is_finished() {
 }
 
 #[tokio::test]
+async fn the_limit_on_connections_does_not_hold_up_the_end() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "[[listener]]\naddress = \"127.0.0.1:0\"\n[limits]\nconnections = 2\n")
+        .unwrap();
+    let registry = Registry::start().await;
+    let config = file.path().to_str().unwrap();
+    let gateway = Gateway::start_with(&registry.url(), &["--config", config, "--workers", "1"], &[]).await;
+    let mut idle = Vec::new();
+    for _ in 0..2 {
+        let mut connection = Connection::open(gateway.address).await.unwrap();
+        assert_eq!(connection.send(request("GET", "/health", &[], "")).await.unwrap().status, 200);
+        idle.push(connection);
+    }
+    gateway.program.signal(Signal::TERM);
+    // The drain timeout of 30 s is longer than this waits.
+    let ended = gateway.program.ended().await;
+    assert!(ended.status.success(), "{ended:?}");
+}
+
+#[tokio::test]
 async fn registry_and_sidecar_end_on_sigterm_and_the_sidecar_deregisters() {
     let registry = Registry::start().await;
     let stub = Stub::start("beside").await;

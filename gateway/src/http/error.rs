@@ -28,6 +28,10 @@ pub enum GatewayError {
     Connect,
     /// An expectation other than 100-continue.
     Expectation,
+    /// A body in a coding other than chunked.
+    TransferCoding,
+    /// The request was here before.
+    Loop,
     /// No route matches.
     NoRoute,
     /// The route is known, no endpoint of its service is.
@@ -51,12 +55,14 @@ pub struct Told {
 
 impl GatewayError {
     /// All reasons, for the metrics.
-    pub const REASONS: [&'static str; 18] = [
+    pub const REASONS: [&'static str; 20] = [
         "bad_path",
         "bad_host",
         "target_too_long",
         "connect_refused",
         "expectation_failed",
+        "transfer_coding",
+        "loop",
         "no_route",
         "no_endpoint",
         "stale",
@@ -90,6 +96,16 @@ impl GatewayError {
                 StatusCode::EXPECTATION_FAILED,
                 "expectation_failed",
                 "the only expectation that is met is 100-continue",
+            ),
+            Self::TransferCoding => told(
+                StatusCode::NOT_IMPLEMENTED,
+                "transfer_coding",
+                "the only transfer coding that is understood is chunked",
+            ),
+            Self::Loop => told(
+                StatusCode::LOOP_DETECTED,
+                "loop",
+                "the request came back to this gateway: a service is registered at the gateway's own address",
             ),
             Self::NoRoute => told(StatusCode::NOT_FOUND, "no_route", "no route matches this request"),
             Self::NoEndpoint => told(
@@ -169,7 +185,7 @@ fn failure_told(failure: Failure) -> Told {
             "connect_timeout",
             "no instance of the service accepted a connection in time",
         ),
-        Failure::Closed => told(
+        Failure::Closed | Failure::ClosedDuringBody => told(
             StatusCode::BAD_GATEWAY,
             "upstream_closed",
             "the service closed the connection before it answered; the request may have had an effect",
@@ -211,6 +227,9 @@ mod tests {
             (GatewayError::TargetTooLong { limit_bytes: 1 }, 414, "target_too_long"),
             (GatewayError::Connect, 405, "connect_refused"),
             (GatewayError::Expectation, 417, "expectation_failed"),
+            (GatewayError::TransferCoding, 501, "transfer_coding"),
+            (GatewayError::Loop, 508, "loop"),
+            (GatewayError::Upstream(Failure::ClosedDuringBody), 502, "upstream_closed"),
             (GatewayError::NoRoute, 404, "no_route"),
             (GatewayError::NoEndpoint, 503, "no_endpoint"),
             (GatewayError::Stale, 503, "stale"),
@@ -230,6 +249,7 @@ mod tests {
             assert_eq!((told.status.as_u16(), told.reason), (status, reason));
             assert!(GatewayError::REASONS.contains(&reason), "{reason}");
         }
-        assert_eq!(rows.len(), GatewayError::REASONS.len());
+        let told: std::collections::BTreeSet<_> = rows.iter().map(|row| row.2).collect();
+        assert_eq!(told.len(), GatewayError::REASONS.len());
     }
 }

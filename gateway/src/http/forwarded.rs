@@ -10,6 +10,8 @@ use http::HeaderMap;
 use http::header::{FORWARDED, HOST, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use crate::fields::is_ours;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -80,16 +82,6 @@ impl Peer {
         *last = Some((host.clone(), made.clone()));
         made
     }
-}
-
-/// Whether a field of this name is one that the gateway sets or replaces, in any spelling.
-pub fn is_ours(name: &str) -> bool {
-    let begins = |wanted: &str| {
-        name.len() >= wanted.len()
-            && name.bytes().zip(wanted.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'))
-    };
-    let is = |wanted: &str| name.len() == wanted.len() && begins(wanted);
-    begins("x-forwarded-") || is("forwarded") || is("x-real-ip") || is("x-request-id")
 }
 
 fn strip_claims(headers: &mut HeaderMap) {

@@ -8,6 +8,7 @@ use http::header::{
 use http::uri::Authority;
 
 use super::error::GatewayError;
+use crate::fields::{is_for_one_hop, is_ours};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -15,7 +16,8 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Fields that a `Connection` header cannot talk us into dropping: they are end-to-end, or they are ours. A client could
 /// otherwise strip what later policies and services rely on.
-const KEPT: [&str; 14] = [
+const KEPT: [&str; 15] = [
+    "via",
     "host",
     "authorization",
     "cookie",
@@ -37,9 +39,13 @@ const KEPT: [&str; 14] = [
 /// `Expect: 100-continue` ends here: the gateway answers it when the body is wanted. `TE` survives as `trailers` only.
 /// Framing is never copied: a body of unknown length goes on as chunked, and nothing else says so.
 pub fn strip_request(headers: &mut HeaderMap, has_body: bool) -> Result<(), GatewayError> {
+    // Most messages carry none of these: one look over the names then replaces a look-up for each.
     if !headers.keys().any(|name| is_for_one_hop(name.as_str())) {
         frame(headers, has_body);
         return Ok(());
+    }
+    if !only_chunked(headers) {
+        return Err(GatewayError::TransferCoding);
     }
     if let Some(expect) = headers.remove(EXPECT)
         && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
@@ -64,27 +70,20 @@ fn frame(headers: &mut HeaderMap, has_body: bool) {
     }
 }
 
-/// Most messages carry none of these: one look over the names then replaces a look-up for each.
-fn is_for_one_hop(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
-            | "expect"
-            | "proxy-authorization"
-            | "http2-settings"
-    )
-}
-
 /// Takes hop-by-hop fields out of an answer.
 pub fn strip_response(headers: &mut HeaderMap) {
     if headers.keys().any(|name| is_for_one_hop(name.as_str())) {
+        // RFC 9112 6.3: where both are there the coding frames the body, and the length is wrong or a trap.
+        if headers.contains_key(TRANSFER_ENCODING) {
+            headers.remove(CONTENT_LENGTH);
+        }
         strip_hop_by_hop(headers);
     }
+}
+
+/// Whether the body comes plain or chunked, and in no other coding, which would be lost with its name.
+pub fn only_chunked(headers: &HeaderMap) -> bool {
+    headers.get_all(TRANSFER_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
 }
 
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -106,7 +105,7 @@ fn strip_named(headers: &mut HeaderMap) {
         // By far the most common tokens; as fields they go anyway.
         .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive") && !token.eq_ignore_ascii_case(b"close"))
         .filter_map(|token| HeaderName::from_bytes(token).ok())
-        .filter(|name| !KEPT.contains(&name.as_str()) && !super::forwarded::is_ours(name.as_str()))
+        .filter(|name| !KEPT.contains(&name.as_str()) && !is_ours(name.as_str()))
         .collect();
     headers.remove(CONNECTION);
     for name in named {

@@ -25,6 +25,13 @@ impl DownstreamIo {
     pub fn new(stream: TcpStream, clock: Arc<ConnectionClock>, head: Tick) -> Self {
         Self { stream: TokioIo::new(stream), clock, head }
     }
+
+    /// A reader that takes its time but takes is no stalled one.
+    fn note_progress(&self, written: &Poll<io::Result<usize>>) {
+        if matches!(written, Poll::Ready(Ok(bytes)) if *bytes > 0) {
+            self.clock.progress();
+        }
+    }
 }
 
 impl Read for DownstreamIo {
@@ -44,7 +51,9 @@ impl Read for DownstreamIo {
 
 impl Write for DownstreamIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note_progress(&polled);
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -64,6 +73,8 @@ impl Write for DownstreamIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note_progress(&polled);
+        polled
     }
 }

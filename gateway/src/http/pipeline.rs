@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::HeaderValue;
+use http::header::{HeaderValue, VIA};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode, Uri, Version};
@@ -79,7 +79,7 @@ pub async fn handle(
         }
         Ok(Outcome::Own(response)) => {
             story.status = response.status();
-            story.connection.clock.set(worker.settings.keep_alive);
+            story.connection.clock.stream(worker.settings.keep_alive, Tick::MAX);
             response.map(|body| DownstreamBody::own(body, story))
         }
         Err(error) => refuse(&worker, error, &request_id, story),
@@ -110,12 +110,25 @@ async fn answer(story: &mut Story, mut parts: Parts, body: RequestBody) -> Resul
     story.note(|notes| notes.service = Some(service.clone()));
     headers::strip_request(&mut parts.headers, !body.is_empty())?;
     headers::settle_host(&mut parts.headers, parts.uri.authority(), service.name.as_str());
+    pass_on_via(&mut parts.headers, &worker.settings.via)?;
     story.connection.peer.tell(&mut parts.headers);
     let mut outgoing = Request::new(body);
     *outgoing.method_mut() = parts.method;
     *outgoing.headers_mut() = parts.headers;
     let response = attempts(story, &service, &target, &route.timeouts, outgoing).await?;
     Ok(Outcome::Answered { response, service })
+}
+
+/// Signs the request (RFC 9110 7.6.3), unless it bears our signature already.
+fn pass_on_via(headers: &mut http::HeaderMap, via: &HeaderValue) -> Result<(), GatewayError> {
+    let signature = via.as_bytes();
+    let is_signed =
+        |value: &HeaderValue| value.as_bytes().windows(signature.len()).any(|part| part == signature);
+    if headers.get_all(VIA).iter().any(is_signed) {
+        return Err(GatewayError::Loop);
+    }
+    headers.append(VIA, via.clone());
+    Ok(())
 }
 
 /// Tries endpoints until one answers, or an attempt fails after something of the request was written.
@@ -163,7 +176,10 @@ async fn attempts(
         let sent = send(&attempt, endpoint, request).await;
         worker.attempted(endpoint, testimony(&sent));
         match sent {
-            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok(response)
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS
+                    || !headers::only_chunked(response.headers()) =>
+            {
                 // Nobody asked for it: the fields that could have were taken out.
                 return Err(GatewayError::Upstream(Failure::BadAnswer));
             }
@@ -196,7 +212,10 @@ fn testimony(sent: &Result<Response<ResponseBody>, AttemptError>) -> Option<Test
                 Some(Testimony::NotConnected)
             }
             Failure::Closed | Failure::FirstByteTimeout | Failure::BadAnswer => Some(Testimony::Failed),
-            Failure::TotalTimeout | Failure::ClientBody | Failure::ClientBodyTimeout => None,
+            Failure::ClosedDuringBody
+            | Failure::TotalTimeout
+            | Failure::ClientBody
+            | Failure::ClientBodyTimeout => None,
         },
     }
 }
@@ -327,7 +346,8 @@ fn begin(
         worker: worker.clone(),
         connection,
         started: Instant::now(),
-        status: StatusCode::OK,
+        // What the log says of a client that left before there was an answer; nginx's number for it.
+        status: StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         progress: body.progress(),
         bytes_out: 0,
         complete: false,
@@ -347,7 +367,7 @@ fn refuse(
     story.note(|notes| notes.reason = Some(told.reason));
     // A body that was not read to its end would be taken for the next request's head.
     let unread = story.progress.as_ref().is_some_and(|progress| !progress.finished.get());
-    story.connection.clock.set(worker.settings.keep_alive);
+    story.connection.clock.stream(worker.settings.keep_alive, Tick::MAX);
     GatewayError::response(&told, request_id, worker.settings.reason_header, unread)
         .map(|body| DownstreamBody::own(body, story))
 }

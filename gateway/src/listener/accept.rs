@@ -62,6 +62,9 @@ pub async fn accept(
     loop {
         while worker.connections() >= limit.max(1) {
             // Full: who waits is in the kernel's queue. A connection that ends is noticed within the pause.
+            if *stop.borrow() {
+                break;
+            }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let mut ready = tokio::select! {

@@ -6,9 +6,6 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-/// Unacknowledged data ends a connection after this: a client that vanished holds no memory for fifteen minutes.
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// A silent connection is probed after this, as cloud load balancers and NATs forget it after minutes.
 const KEEP_ALIVE: Duration = Duration::from_mins(1);
 
@@ -43,7 +40,6 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
         socket.set_reuse_port(true)?;
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE))?;
-        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     }
     Ok(socket)
 }

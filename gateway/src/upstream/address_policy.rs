@@ -17,9 +17,12 @@ pub struct AddressPolicy {
 }
 
 impl AddressPolicy {
-    /// The policy of a process with these listeners.
-    pub fn of(listeners: Vec<SocketAddr>) -> Self {
-        Self { loopback_allowed: listeners.iter().any(|l| l.ip().is_loopback()), own: listeners }
+    /// The policy of a process whose clients come in at `listeners`, and which has `others` of its own beside them.
+    pub fn of(listeners: &[SocketAddr], others: impl IntoIterator<Item = SocketAddr>) -> Self {
+        Self {
+            loopback_allowed: listeners.iter().any(|listener| listener.ip().is_loopback()),
+            own: listeners.iter().copied().chain(others).collect(),
+        }
     }
 
     /// What speaks against connecting to `address`, if anything does.
@@ -53,7 +56,8 @@ mod tests {
 
     #[test]
     fn refused_and_accepted() {
-        let policy = AddressPolicy::of(vec!["10.0.0.9:8000".parse().unwrap()]);
+        let policy =
+            AddressPolicy::of(&["10.0.0.9:8000".parse().unwrap()], ["127.0.0.1:9901".parse().unwrap()]);
         for address in [
             "0.0.0.0:80",
             "0.1.2.3:80",
@@ -91,7 +95,7 @@ mod tests {
 
     #[test]
     fn loopback_is_fine_beside_a_loopback_listener_but_not_the_listener_itself() {
-        let policy = AddressPolicy::of(vec!["127.0.0.1:8000".parse().unwrap()]);
+        let policy = AddressPolicy::of(&["127.0.0.1:8000".parse().unwrap()], []);
         assert_eq!(policy.refuses("127.0.0.1:9000".parse().unwrap()), None);
         assert!(policy.refuses("127.0.0.1:8000".parse().unwrap()).is_some());
     }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use vertice_registry_api::Host;
 
@@ -12,9 +12,9 @@ use super::connection::UpstreamConnection;
 use super::error::Failure;
 use crate::table::{Endpoint, Origin};
 
-/// Unacknowledged data kills a connection after this: an endpoint that vanished without a word (a pulled cable, a
-/// removed container) is noticed long before the kernel's own fifteen minutes.
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A silent connection is probed after this. TCP_USER_TIMEOUT would find a vanished endpoint faster, but it also cuts one
+/// that pauses its reading, whatever `idle` allows.
+const KEEP_ALIVE: Duration = Duration::from_mins(1);
 
 /// Opens a connection to `endpoint`. Takes as long as the network does: the caller has the deadline.
 ///
@@ -53,7 +53,7 @@ async fn open(
         return Err(Failure::Connect);
     }
     let _ = stream.set_nodelay(true);
-    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(USER_TIMEOUT));
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE));
     UpstreamConnection::new(stream).await.map_err(|_| Failure::Connect)
 }
 

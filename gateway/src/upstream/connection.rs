@@ -8,9 +8,9 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::io::UpstreamIo;
 use super::request_body::RequestBody;
 
 /// What comes of a request that was handed over.
@@ -27,7 +27,7 @@ pub struct UpstreamConnection(Box<Halves>);
 #[derive(Debug)]
 struct Halves {
     sender: SendRequest<RequestBody>,
-    driver: http1::Connection<TokioIo<TcpStream>, RequestBody>,
+    driver: http1::Connection<UpstreamIo, RequestBody>,
     over: bool,
 }
 
@@ -35,7 +35,7 @@ impl UpstreamConnection {
     /// Speaks HTTP/1.1 on `stream`.
     pub async fn new(stream: TcpStream) -> hyper::Result<Self> {
         let (sender, driver) =
-            http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream)).await?;
+            http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(UpstreamIo::new(stream)).await?;
         Ok(Self(Box::new(Halves { sender, driver, over: false })))
     }
 

@@ -26,7 +26,9 @@ pub enum Failure {
     ConnectTimeout,
     /// The connection ended before an answer. The endpoint's.
     Closed,
-    /// No answer in time. The endpoint's.
+    /// The connection ended while the request's body was on its way. Nobody's: an endpoint may refuse an upload by closing.
+    ClosedDuringBody,
+    /// No answer in time, or the endpoint stopped taking the body. The endpoint's.
     FirstByteTimeout,
     /// The whole request took too long. The endpoint's.
     TotalTimeout,
@@ -45,6 +47,7 @@ impl Failure {
             Self::Resolve | Self::Forbidden | Self::Connect | Self::ConnectTimeout => true,
             // An endpoint that answers others may well be slow or broken for one request.
             Self::Closed
+            | Self::ClosedDuringBody
             | Self::FirstByteTimeout
             | Self::TotalTimeout
             | Self::BadAnswer

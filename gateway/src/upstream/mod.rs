@@ -6,6 +6,7 @@
 pub mod address_policy;
 pub mod error;
 pub mod request_body;
+pub mod io;
 pub mod connection;
 pub mod connect;
 pub mod pool;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use crate::fields;
 use crate::worker::timer::{ConnectionClock, Tick};
 
 /// A request's body.
@@ -35,6 +36,8 @@ pub struct Progress {
     pub finished: Cell<bool>,
     /// The client's side failed.
     pub broken: Cell<bool>,
+    /// The client was asked for more and had sent nothing.
+    pub starved: Cell<bool>,
     /// When the last piece was handed over.
     pub last: Cell<Tick>,
     /// Bytes handed over.
@@ -76,6 +79,7 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Self::Streamed { incoming, progress, clock } = self.get_mut() else { return Poll::Ready(None) };
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
+        progress.starved.set(polled.is_pending());
         match &polled {
             Poll::Pending => {}
             Poll::Ready(None) => progress.finished.set(true),
@@ -84,12 +88,13 @@ impl Body for RequestBody {
                 let bytes = frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(0));
                 progress.bytes.set(progress.bytes.get() + bytes);
                 progress.last.set(clock.now());
+                clock.progress();
                 if incoming.is_end_stream() {
                     progress.finished.set(true);
                 }
             }
         }
-        polled
+        polled.map_ok(fields::strip_trailers)
     }
 
     fn is_end_stream(&self) -> bool {

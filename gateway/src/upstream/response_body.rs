@@ -11,8 +11,9 @@ use hyper::body::Incoming;
 
 use super::connection::UpstreamConnection;
 use super::pool::{InFlight, Pool};
+use crate::fields;
 use crate::table::EndpointId;
-use crate::worker::timer::{ConnectionClock, Tick};
+use crate::worker::timer::ConnectionClock;
 
 /// A streamed answer.
 #[derive(Debug)]
@@ -23,10 +24,6 @@ pub struct ResponseBody {
     pub(super) endpoint: EndpointId,
     pub(super) pool: Rc<Pool>,
     pub(super) clock: Arc<ConnectionClock>,
-    /// Ticks without a byte in either direction before the connection to the client is closed.
-    pub(super) idle: Tick,
-    /// The end of the whole request.
-    pub(super) total: Tick,
     pub(super) ended: bool,
     /// Counted until the last byte.
     pub(super) _in_flight: InFlight,
@@ -65,12 +62,11 @@ impl Body for ResponseBody {
             connection.drive(cx);
         }
         let polled = Pin::new(&mut this.incoming).poll_frame(cx);
-        let now = this.clock.now();
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 // While the client takes nothing this is not polled: the same deadline then ends a reader that stalls.
-                this.clock.set(this.idle.min(this.total.saturating_sub(now)).max(1));
-                Poll::Ready(Some(Ok(frame)))
+                this.clock.progress();
+                Poll::Ready(Some(Ok(fields::strip_trailers(frame))))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(StreamError::Upstream(error)))),
             Poll::Ready(None) => {

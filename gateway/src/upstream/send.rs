@@ -97,16 +97,14 @@ impl Attempt<'_> {
         connection: Option<UpstreamConnection>,
         in_flight: super::pool::InFlight,
     ) -> ResponseBody {
-        let now = self.wheel.now();
-        self.wheel.arm(self.clock, self.total.min(now + self.idle));
+        self.clock.stream(self.idle, self.total);
+        self.wheel.arm(self.clock, self.clock.deadline());
         ResponseBody {
             incoming,
             connection,
             endpoint: endpoint.id,
             pool: self.pool.clone(),
             clock: self.clock.clone(),
-            idle: self.idle,
-            total: self.total,
             ended: false,
             _in_flight: in_flight,
         }
@@ -186,13 +184,19 @@ async fn exchange(
 impl Attempt<'_> {
     /// Which deadline has passed, if one has; else sees to it that the next one wakes the task.
     ///
-    /// While the body is still coming, the client has `idle` ticks per piece; from then on the endpoint has `first_byte`.
+    /// While the body is still coming, who holds it up has `idle` ticks per piece: the client where it sends nothing, the
+    /// endpoint where it takes nothing. From then on the endpoint has `first_byte`.
     fn overdue(&self, started: &mut Tick, progress: Option<&Progress>) -> Option<Failure> {
         let now = self.wheel.now();
         let (deadline, failure) = match progress.filter(|progress| !progress.finished.get()) {
             Some(progress) => {
                 *started = now;
-                (progress.last.get() + self.idle, Failure::ClientBodyTimeout)
+                let failure = if progress.starved.get() {
+                    Failure::ClientBodyTimeout
+                } else {
+                    Failure::FirstByteTimeout
+                };
+                (progress.last.get() + self.idle, failure)
             }
             None => (*started + self.first_byte, Failure::FirstByteTimeout),
         };
@@ -217,6 +221,8 @@ fn classify(error: TrySendError<Request<RequestBody>>, progress: Option<&Progres
         Failure::ClientBody
     } else if error.is_parse() || error.is_parse_status() || error.is_parse_too_large() {
         Failure::BadAnswer
+    } else if progress.is_some_and(|progress| !progress.finished.get()) {
+        Failure::ClosedDuringBody
     } else {
         Failure::Closed
     };

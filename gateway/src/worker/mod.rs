@@ -32,6 +32,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Whether `x-vertice-reason` is sent.
     pub reason_header: bool,
+    /// Our signature in requests that we pass on: protocol and a name that no other process has.
+    pub via: http::HeaderValue,
     /// Where connections may not go.
     pub policy: AddressPolicy,
     /// Where is told what endpoints do.

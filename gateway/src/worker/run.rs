@@ -88,12 +88,13 @@ async fn run(parts: WorkerParts) {
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }
+    // Who is connected hears of it first: at the limit on connections nobody else gets in before some of them end.
+    worker.draining.set(true);
+    worker.wheel.drain();
     for acceptor in acceptors {
         // An acceptor that panicked has nothing left to empty.
         let _ = acceptor.await;
     }
-    worker.draining.set(true);
-    worker.wheel.drain();
     // Other workers may still have handed something over before they stopped.
     while worker.connections() > 0 {
         tokio::select! {

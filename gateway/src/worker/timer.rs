@@ -38,6 +38,10 @@ pub struct ConnectionClock {
     closed: AtomicBool,
     /// Between requests: the deadline is that of a kept-alive connection, until the next head begins.
     waiting: AtomicBool,
+    /// Ticks that each sign of progress gives from then on; 0 while a deadline stands whatever happens.
+    window: AtomicU64,
+    /// What no progress moves the deadline beyond.
+    limit: AtomicU64,
     waker: Mutex<Option<Waker>>,
     now: Arc<AtomicU64>,
 }
@@ -56,7 +60,23 @@ impl ConnectionClock {
     /// The last answer is through (or the connection is new): `keep_alive` ticks for the next head to begin.
     pub fn wait_for_head(&self, keep_alive: Tick) {
         self.waiting.store(true, Ordering::Relaxed);
-        self.set(keep_alive);
+        self.stream(keep_alive, u64::MAX);
+    }
+
+    /// From here on every byte in either direction gives `window` ticks, up to the tick `limit`.
+    pub fn stream(&self, window: Tick, limit: Tick) {
+        self.window.store(window, Ordering::Relaxed);
+        self.limit.store(limit, Ordering::Relaxed);
+        self.progress();
+    }
+
+    /// Bytes moved.
+    pub fn progress(&self) {
+        let window = self.window.load(Ordering::Relaxed);
+        if window > 0 {
+            let deadline = self.now().saturating_add(window).min(self.limit.load(Ordering::Relaxed));
+            self.deadline.store(deadline, Ordering::Relaxed);
+        }
     }
 
     /// Whether no request is under way.
@@ -67,6 +87,7 @@ impl ConnectionClock {
     /// The first bytes of a head came: `head` ticks for the rest of it.
     pub fn head_begins(&self, head: Tick) {
         self.waiting.store(false, Ordering::Relaxed);
+        self.window.store(0, Ordering::Relaxed);
         self.set(head);
     }
 
@@ -129,6 +150,8 @@ impl Wheel {
             queued: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
+            window: AtomicU64::new(0),
+            limit: AtomicU64::new(u64::MAX),
             waker: Mutex::new(None),
             now: self.now.clone(),
         });
@@ -240,6 +263,23 @@ mod tests {
         clock.set(2);
         let at = woken_at(&wheel, &count, 200).unwrap();
         assert!(at <= 90 + LOOK + 2, "{at}");
+    }
+
+    #[test]
+    fn progress_moves_the_deadline_up_to_the_limit_and_only_while_streaming() {
+        let wheel = Wheel::new();
+        let (clock, _) = watched(&wheel);
+        clock.head_begins(10);
+        clock.progress();
+        assert_eq!(clock.deadline(), 10, "a head's deadline stands");
+        clock.stream(10, 15);
+        (0..6).for_each(|_| wheel.advance());
+        clock.progress();
+        assert_eq!(clock.deadline(), 15);
+        clock.wait_for_head(20);
+        (0..2).for_each(|_| wheel.advance());
+        clock.progress();
+        assert_eq!(clock.deadline(), 28, "what is still being written counts");
     }
 
     #[test]

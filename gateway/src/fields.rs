@@ -1,0 +1,85 @@
+//! Names of header fields that are not the peer's to set, for heads and for trailers.
+
+use bytes::Bytes;
+use http_body::Frame;
+
+/// Whether a field of this name is one that the gateway sets or replaces, in any spelling.
+pub fn is_ours(name: &str) -> bool {
+    let begins = |wanted: &str| {
+        name.len() >= wanted.len()
+            && name.bytes().zip(wanted.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'))
+    };
+    let is = |wanted: &str| name.len() == wanted.len() && begins(wanted);
+    begins("x-forwarded-") || is("forwarded") || is("x-real-ip") || is("x-request-id")
+}
+
+/// Whether a field means something to one connection only, or to the next server before the body (RFC 9110 7.6.1, 10.1.1).
+pub fn is_for_one_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "expect"
+            | "proxy-authorization"
+            | "http2-settings"
+    )
+}
+
+/// Takes out of trailers what would be believed in a head but nobody checks behind a body (RFC 9110 6.5.1): framing,
+/// routing, credentials, and everything of ours.
+pub fn strip_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    let framing = |name: &str| {
+        matches!(
+            name,
+            "content-length" | "host" | "content-type" | "content-encoding" | "content-range" | "trailer"
+        )
+    };
+    let credentials = |name: &str| matches!(name, "authorization" | "cookie" | "set-cookie" | "x-api-key");
+    match frame.into_trailers() {
+        Err(data) => data,
+        Ok(mut trailers) => {
+            let bad: Vec<_> = trailers
+                .keys()
+                .filter(|name| {
+                    let name = name.as_str();
+                    is_ours(name) || is_for_one_hop(name) || framing(name) || credentials(name)
+                })
+                .cloned()
+                .collect();
+            for name in bad {
+                trailers.remove(name);
+            }
+            Frame::trailers(trailers)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trailers_carry_data_and_nothing_that_rules() {
+        let mut trailers = http::HeaderMap::new();
+        for name in [
+            "x-checksum",
+            "grpc-status",
+            "x-forwarded-for",
+            "x_real_ip",
+            "content-length",
+            "host",
+            "te",
+            "cookie",
+        ] {
+            trailers.insert(http::HeaderName::from_static(name), "1".parse().unwrap());
+        }
+        let left = strip_trailers(Frame::trailers(trailers)).into_trailers().unwrap();
+        let mut names: Vec<_> = left.keys().map(http::HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["grpc-status", "x-checksum"]);
+    }
+}
