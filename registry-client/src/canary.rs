@@ -132,7 +132,7 @@ async fn run(
         let number = *wanted.borrow_and_update();
         let mut entry = entry.clone();
         entry.metadata = label(number).unwrap_or_default();
-        let answer = calls::put_within(&client, &entry, config.request_timeout).await;
+        let answer = calls::put(&client, &entry, config.request_timeout).await;
         let told = judged(number, &answer, &mut generation);
         let refused = matches!(told, CanaryState::Refused(_));
         state.send_replace(told);

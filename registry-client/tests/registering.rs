@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{PATIENCE, Script, epoch, instance, name, soon};
+use support::{Asked, PATIENCE, Script, epoch, instance, name, soon};
 use vertice_registry_api::register::Registration;
 use vertice_registry_api::{Metadata, Status};
 use vertice_registry_client::{Phase, Registrar, RegistrarConfig, RegistrarState, RegistryKind};
@@ -113,6 +113,99 @@ async fn news_about_the_instance_go_out_at_once() {
     };
     assert_eq!((&put.json()["status"], &put.json()["incarnation"]), (&json!("down"), &incarnation));
     put.answer_json(200, &granted(1));
+}
+
+/// Registered with generation 7 and then down: the update, still without an answer.
+async fn update(script: &mut Script) -> (Registrar, Asked) {
+    let registrar = start(script);
+    script.expect(PUT).await.answer_json(201, &granted(7));
+    until(&registrar, |s| s.phase == Phase::Registered).await;
+    registrar.set_status(Status::Down);
+    let put = next_but_beats(script, 7).await;
+    assert_eq!((put.line().as_str(), &put.json()["status"]), (PUT, &json!("down")));
+    (registrar, put)
+}
+
+/// The next request that is no heartbeat; those before it must be of `generation`.
+async fn next_but_beats(script: &mut Script, generation: u64) -> Asked {
+    loop {
+        let asked = script.next().await;
+        if asked.line() != "POST /heartbeat" {
+            return asked;
+        }
+        assert_eq!(asked.json()["generation"], generation);
+        asked.answer_json(200, &json!({}));
+    }
+}
+
+#[tokio::test]
+async fn an_update_that_fails_does_not_stop_the_heartbeats_and_is_tried_again() {
+    // 404: a page of a proxy, say. 0: the connection breaks, and whether the update got there stays unknown.
+    for status in [503, 404, 0] {
+        let mut script = Script::start().await;
+        let (registrar, put) = update(&mut script).await;
+        if status == 0 {
+            drop(put);
+        } else {
+            put.answer_json(status, &json!({"detail": "not now"}));
+        }
+        let beat = script.expect("POST /heartbeat").await;
+        assert_eq!(beat.json()["generation"], 7);
+        beat.answer_json(200, &json!({}));
+        let again = next_but_beats(&mut script, 7).await;
+        assert_eq!((again.line().as_str(), &again.json()["status"]), (PUT, &json!("down")));
+        let state = registrar.state().borrow().clone();
+        assert_eq!((state.phase, state.failures), (Phase::Registered, 1), "a heartbeat is no update");
+        again.answer_json(200, &granted(8));
+        until(&registrar, |s| s.phase == Phase::Registered && s.failures == 0).await;
+        let beat = script.expect("POST /heartbeat").await;
+        assert_eq!(beat.json()["generation"], 8);
+    }
+}
+
+#[tokio::test]
+async fn what_stands_is_taken_back_while_an_update_fails() {
+    for status in [503, 404, 403, 0] {
+        let mut script = Script::start().await;
+        let (registrar, put) = update(&mut script).await;
+        if status == 0 {
+            drop(put);
+        } else {
+            put.answer_json(status, &json!({"detail": "not now"}));
+        }
+        until(&registrar, |s| s.failures > 0).await;
+        let goodbye = tokio::spawn(registrar.deregister(PATIENCE));
+        let removal = next_but_beats(&mut script, 7).await;
+        assert_eq!(removal.line(), "DELETE /v1/services/alpha/instances/a:1?generation=7");
+        // Not ours any more: just as well.
+        removal.answer_json(409, &json!({"detail": "taken over"}));
+        assert!(goodbye.await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn an_update_that_hangs_does_not_hold_up_the_taking_back() {
+    let mut script = Script::start().await;
+    let (registrar, _unanswered) = update(&mut script).await;
+    let goodbye = tokio::spawn(registrar.deregister(Duration::from_secs(5)));
+    let removal = script.expect("DELETE /v1/services/alpha/instances/a:1?generation=7").await;
+    removal.answer_json(200, &json!({}));
+    assert!(goodbye.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_lease_that_is_lost_while_an_update_fails_is_registered_again() {
+    let mut script = Script::start().await;
+    let (registrar, put) = update(&mut script).await;
+    put.answer_json(503, &json!({"detail": "not now"}));
+    script
+        .expect("POST /heartbeat")
+        .await
+        .answer_json(404, &json!({"detail": "unknown", "retry_after_ms": 5}));
+    let again = script.expect(PUT).await;
+    assert_eq!(again.json()["status"], "down");
+    again.answer_json(201, &granted(9));
+    until(&registrar, |s| s.phase == Phase::Registered && s.failures == 0).await;
 }
 
 /// Answers the question for the kind: only the old calls here.

@@ -12,16 +12,11 @@ use crate::http::{Answer, Client, SMALL_BODY_BYTES};
 use crate::registration::judge::{Granted, RegistryKind};
 
 /// The original's deadlines.
-const REGISTER_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const REGISTER_DEADLINE: Duration = Duration::from_secs(10);
 const BEAT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// `PUT /v1/services/{s}/instances/{id}`.
-pub(crate) async fn put(client: &Client, wanted: &Registration) -> Result<Answer, SourceError> {
-    put_within(client, wanted, REGISTER_DEADLINE).await
-}
-
-/// The same with another deadline.
-pub(crate) async fn put_within(
+pub(crate) async fn put(
     client: &Client,
     wanted: &Registration,
     deadline: Duration,

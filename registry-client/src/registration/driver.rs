@@ -18,8 +18,11 @@ const REGISTER_RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::f
 const BEAT_RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(8));
 /// After a refusal: someone must change something first.
 const REFUSED_PAUSE: Duration = Duration::from_mins(1);
+/// What an update that is on its way at the end gets to arrive: a removal that overtakes it would be undone by it.
+const LAST_UPDATE: Duration = Duration::from_secs(1);
 const RETRY_SPREAD: f64 = 0.25;
 const BEAT_SPREAD: f64 = 0.1;
+const NO_CALL: &str = "the registry knows neither PUT /v1/services/.. nor POST /register";
 
 pub(crate) struct Driver {
     pub(crate) config: RegistrarConfig,
@@ -89,7 +92,7 @@ impl Driver {
                 return None;
             }
             let wanted = self.wanted.borrow_and_update().clone();
-            let pause = match try_once(client, &wanted).await {
+            let pause = match try_once(client, &wanted, calls::REGISTER_DEADLINE).await {
                 Tried::Verdict(Verdict::Granted(granted)) => {
                     self.granted(&granted);
                     return Some(granted);
@@ -103,7 +106,7 @@ impl Driver {
                     spread(backoff.next(), RETRY_SPREAD, self.random.f64())
                 }
                 Tried::Verdict(Verdict::UnknownCall) => {
-                    self.failed("the registry knows neither PUT /v1/services/.. nor POST /register");
+                    self.failed(NO_CALL);
                     spread(backoff.next(), RETRY_SPREAD, self.random.f64())
                 }
                 Tried::NotNow => {
@@ -120,17 +123,22 @@ impl Driver {
         }
     }
 
-    /// Beats until the lease is lost, something else is wanted, or the end.
-    async fn keep(&mut self, client: &Client, granted: Granted) -> KeepEnd {
-        let interval = self.interval(&granted);
-        let mut backoff = BEAT_RETRY;
+    /// Beats, and tells what else is wanted, until the lease is lost or the end. What stands is kept whatever becomes
+    /// of an update: its lease must not run out meanwhile, and it must be taken back at the end.
+    async fn keep(&mut self, client: &Client, mut granted: Granted) -> KeepEnd {
+        let mut interval = self.interval(&granted);
+        let (mut backoff, mut update_backoff) = (BEAT_RETRY, REGISTER_RETRY);
         let mut due = Instant::now() + spread(interval, BEAT_SPREAD, self.random.f64());
+        let mut update_due: Option<Instant> = None;
         loop {
-            match self.wait(Some(due)).await {
+            match self.wait(Some(update_due.map_or(due, |update| update.min(due)))).await {
                 Woken::Stop => return KeepEnd::Stop(granted),
                 Woken::Changed => match granted.kind {
-                    // Registering again with the same incarnation is an update.
-                    RegistryKind::Ours => return KeepEnd::Again,
+                    // Registering again with the same incarnation is an update. One that failed keeps its pause.
+                    RegistryKind::Ours => {
+                        update_due.get_or_insert_with(Instant::now);
+                        continue;
+                    }
                     RegistryKind::OldCalls if is_out(self.wanted.borrow().status) => {
                         return KeepEnd::Withdraw(granted);
                     }
@@ -140,6 +148,19 @@ impl Driver {
                 },
                 Woken::Due => {}
             }
+            // The heartbeat goes first if both are due.
+            if due > Instant::now() {
+                match self.update(client, &granted, &mut update_backoff).await {
+                    Updated::Granted(anew) => {
+                        granted = anew;
+                        interval = self.interval(&granted);
+                        due = Instant::now() + spread(interval, BEAT_SPREAD, self.random.f64());
+                        (backoff, update_backoff, update_due) = (BEAT_RETRY, REGISTER_RETRY, None);
+                    }
+                    Updated::Later(pause) => update_due = Some(Instant::now() + pause),
+                }
+                continue;
+            }
             let wanted = self.wanted.borrow().clone();
             let beat = match calls::beat(client, &wanted, &granted).await {
                 Ok(answer) => judge::beat(&answer),
@@ -147,7 +168,10 @@ impl Driver {
             };
             let pause = match beat {
                 Beat::Renewed => {
-                    self.renewed();
+                    // A heartbeat does not make an update that fails good.
+                    if update_due.is_none() {
+                        self.renewed();
+                    }
                     backoff.reset();
                     spread(interval, BEAT_SPREAD, self.random.f64())
                 }
@@ -172,6 +196,37 @@ impl Driver {
             };
             due = Instant::now() + pause;
         }
+    }
+
+    /// Tells our registry what is wanted now.
+    async fn update(&mut self, client: &Client, granted: &Granted, backoff: &mut Backoff) -> Updated {
+        let wanted = self.wanted.borrow_and_update().clone();
+        // Short enough for the heartbeat after it to be in time.
+        let deadline = calls::REGISTER_DEADLINE.min(granted.ttl / 3);
+        let stop = &mut self.stop;
+        let end = async {
+            let _ = stop.wait_for(|stop| *stop).await;
+            tokio::time::sleep(LAST_UPDATE).await;
+        };
+        let tried = tokio::select! {
+            tried = try_once(client, &wanted, deadline) => tried,
+            () = end => return Updated::Later(Duration::ZERO),
+        };
+        let words = match tried {
+            Tried::Verdict(Verdict::Granted(granted)) => {
+                self.granted(&granted);
+                return Updated::Granted(granted);
+            }
+            Tried::Verdict(Verdict::Refused(words)) => {
+                self.refused(&words);
+                return Updated::Later(spread(REFUSED_PAUSE, RETRY_SPREAD, self.random.f64()));
+            }
+            Tried::Verdict(Verdict::Failed(words)) => words,
+            // It knew the call before. If it is another registry now, the next heartbeat finds that out.
+            Tried::Verdict(Verdict::UnknownCall) | Tried::NotNow => NO_CALL.to_owned(),
+        };
+        self.failed(&words);
+        Updated::Later(spread(backoff.next(), RETRY_SPREAD, self.random.f64()))
     }
 
     async fn take_back(&mut self, client: &Client, granted: &Granted) {
@@ -282,6 +337,13 @@ impl Driver {
     }
 }
 
+/// What became of an update.
+enum Updated {
+    Granted(Granted),
+    /// To be tried again after this pause.
+    Later(Duration),
+}
+
 enum Tried {
     Verdict(Verdict),
     /// A registry without statuses is not told of an instance that is down.
@@ -289,8 +351,8 @@ enum Tried {
 }
 
 /// One try: the call of `/v1`, and the old one where that is unknown.
-async fn try_once(client: &Client, wanted: &Registration) -> Tried {
-    let put = match calls::put(client, wanted).await {
+async fn try_once(client: &Client, wanted: &Registration, deadline: Duration) -> Tried {
+    let put = match calls::put(client, wanted, deadline).await {
         Ok(answer) => judge::put(&answer),
         Err(error) => Verdict::Failed(error.to_string()),
     };
