@@ -60,7 +60,7 @@ pub(super) const KEYS: &[Key] = &[
         default: Some("\"10s\""),
         absent: "",
         example: "\"5s\"",
-        what: "From the first byte of a request's head to its last; 408 beyond.",
+        what: "From the first byte of a request's head to its last; the connection is closed beyond.",
         why: "A head fits into a few packets; who needs longer holds the place on purpose.",
     },
     Key {
