@@ -19,7 +19,7 @@ use vertice_registry_api::{
 };
 
 /// For what another process does; a Sentinel that finds no good replica at once looks again seconds later.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 pub(crate) const ME: Registrant<'_> = Registrant { name: "me", limited: false };
 
 /// Polls `met` until it holds; fails naming `what` after [`SOON`].
