@@ -114,7 +114,8 @@ impl Gateway {
 
 /// The request that registers `instance` of `service` at `url`.
 pub(crate) fn registration(service: &str, instance: &str, url: &str) -> Vec<u8> {
-    let body = json!({ "url": url, "ttl": TTL_S }).to_string();
+    // One incarnation: all of these are one process that moves, not several that fight over the instance.
+    let body = json!({ "url": url, "ttl": TTL_S, "incarnation": 1 }).to_string();
     format!(
         "PUT /v1/services/{service}/instances/{instance} HTTP/1.1\r\nhost: registry\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
