@@ -19,7 +19,7 @@ const SHARE_PERCENT: usize = 15;
 /// A zone with fewer instances tells nothing: one node less is already half of it.
 const SMALLEST_ZONE: usize = 6;
 /// Two intervals of clients that beat every 30 s: so long must the losses be below the limit before it ends.
-const CALM: Duration = Duration::from_mins(1);
+pub(super) const CALM: Duration = Duration::from_mins(1);
 /// A lease is stale for so long at most.
 pub(super) const LONGEST_STALE: Duration = Duration::from_mins(10);
 /// It lasts so long at most. Longer than a stale lease, so only a fleet in which much dies all the time gets here.
