@@ -70,6 +70,12 @@ impl Child {
         .await
     }
 
+    /// What this run's first line that contains `words` says from there on.
+    pub(super) fn logged(&self, words: &str) -> Option<String> {
+        let written = self.written();
+        written.lines().find_map(|line| Some(line.get(line.find(words)?..)?.to_owned()))
+    }
+
     /// If it has ended: how, with its last words.
     pub(super) fn ended(&mut self) -> Option<String> {
         let status = match self.process.try_wait() {

@@ -13,6 +13,8 @@ pub(super) enum Command {
     StopRegistry,
     /// `registry start`
     StartRegistry,
+    /// `gateway restart`
+    RestartGateway,
     /// `status`
     Status,
     /// `help`
@@ -23,7 +25,7 @@ pub(super) enum Command {
 
 /// The commands on one line, for the screen and for who mistypes.
 pub(super) const OFFERED: &str =
-    "stop N | kill N | start N | registry stop | registry start | status | help | quit";
+    "stop N | kill N | start N | registry stop | registry start | gateway restart | status | help | quit";
 
 impl Command {
     /// Nothing for an empty line.
@@ -36,6 +38,7 @@ impl Command {
             ["start", number] => Self::Start(instance(number)?),
             ["registry", "stop"] => Self::StopRegistry,
             ["registry", "start"] => Self::StartRegistry,
+            ["gateway", "restart"] => Self::RestartGateway,
             ["status"] => Self::Status,
             ["help" | "?"] => Self::Help,
             ["quit" | "exit" | "q"] => Self::Quit,
@@ -61,6 +64,7 @@ mod tests {
             ("start 3\r", Command::Start(3)),
             ("registry stop", Command::StopRegistry),
             ("registry start", Command::StartRegistry),
+            ("gateway restart", Command::RestartGateway),
             ("status", Command::Status),
             ("help", Command::Help),
             ("q", Command::Quit),
@@ -72,7 +76,7 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_answered_with_what_is() {
-        for line in ["stop", "stop 1 2", "registry", "halt"] {
+        for line in ["stop", "stop 1 2", "registry", "gateway", "halt"] {
             assert!(Command::parse(line).unwrap_err().contains(OFFERED), "{line}");
         }
         assert!(Command::parse("stop osint").unwrap_err().contains("stop 1"));

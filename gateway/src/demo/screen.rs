@@ -71,7 +71,8 @@ pub(super) fn help() -> &'static str {
 
   stop 1          an instance stops in order, its sidecar deregisters it       (back: start 1)
   kill 2          an instance is gone without a word, the gateway finds out    (back: start 2)
-  registry stop   the registry is killed, traffic goes on                      (back: registry start)
+  registry stop   the registry is killed, traffic goes on, ages grow           (back: registry start)
+  gateway restart the gateway starts anew, without a registry from its disk
   status          what the gateway knows, and how old that is
   quit            takes everything down in order; so does Ctrl-C"
 }

@@ -130,14 +130,21 @@ async fn obey(command: Command, parts: &mut Parts) -> Result<String, String> {
         Command::Start(number) => parts.start_instance(number).await,
         Command::StopRegistry => {
             parts.kill_registry().await?;
-            Ok(format!("registry: killed; the gateway goes on with what it knew: {ask}"))
+            Ok(format!(
+                "registry: killed; the gateway goes on with what it knew: {ask}\n(ages grow: status; try: gateway restart)"
+            ))
         }
         Command::StartRegistry => {
             let done = parts.start_registry().await?;
             say(&format!("registry: {done}, empty; the sidecars come back by themselves ..."));
             let running =
                 parts.instances.iter().all(|instance| instance.state().contains("with its sidecar"));
-            if running { parts.registered().await } else { Ok("look at: status".into()) }
+            let back = if running { parts.registered().await? } else { "not all instances run".to_owned() };
+            Ok(format!("{back}; the gateway finds it within seconds, then the ages fall: status"))
+        }
+        Command::RestartGateway => {
+            let done = parts.restart_gateway().await?;
+            Ok(format!("gateway: {done}; ask on: {ask}"))
         }
         Command::Status => {
             let page = get(parts.places.admin, "/services").await;

@@ -38,6 +38,10 @@ const BUSY: Duration = Duration::from_millis(2);
 /// Clients that look in now and then, on connections that are mostly idle.
 const CALM: Duration = Duration::from_millis(20);
 
+/// Seconds by which ages must be seen to grow, and what counts as fresh: a canary vouches for all every ten seconds.
+const GROWS_S: f64 = 2.0;
+const FRESH_S: f64 = 11.0;
+
 /// Where the gateway's `/services` says whether it reaches the registry.
 const REACHABLE: &str = "/registry/source/reachable";
 
@@ -81,10 +85,14 @@ async fn tell(parts: &mut Parts, report: &mut Report) -> Result<(), String> {
     report.step("an instance vanishes without a word", STEP_TIME, vanishes(parts)).await?;
     report.step("it comes back, at its old address", STEP_TIME, comes_back(parts, SECOND)).await?;
     let load = everywhere(parts);
-    report.step("the registry is killed under load", STEP_TIME, registry_dies(parts, &load)).await?;
+    report.step("the registry is killed under load", STEP_TIME, registry_dies(parts, load)).await?;
+    report.step("the truth grows old, and that is shown", STEP_TIME, ages_grow(parts)).await?;
+    report.step("the gateway is restarted without a registry", STEP_TIME, gateway_restarts(parts)).await?;
+    let load = everywhere(parts);
     report
         .step("an empty registry starts, sidecars register again", STEP_TIME, registry_returns(parts, load))
-        .await
+        .await?;
+    report.step("the truth is fresh again", STEP_TIME, ages_fall(parts)).await
 }
 
 async fn answers_by_name(parts: &Parts) -> Result<String, String> {
@@ -216,11 +224,11 @@ fn everywhere(parts: &Parts) -> Load {
     Load::start(parts.places.gateway, &targets, BUSY)
 }
 
-async fn registry_dies(parts: &mut Parts, load: &Load) -> Result<String, String> {
-    goes_on(load).await?;
+async fn registry_dies(parts: &mut Parts, load: Load) -> Result<String, String> {
+    goes_on(&load).await?;
     parts.kill_registry().await?;
     let before = load.so_far().answered();
-    goes_on(load).await?;
+    goes_on(&load).await?;
     let page = get(parts.places.admin, "/services").await?.json();
     if page.pointer(REACHABLE) != Some(&Value::Bool(false)) {
         return Err("the gateway's /services does not say that the registry is away".into());
@@ -229,8 +237,54 @@ async fn registry_dies(parts: &mut Parts, load: &Load) -> Result<String, String>
     let count = load.so_far().answered() - before;
     Ok(format!(
         "{}, {count} of them without a registry; /services shows it away, last vouched for {age:.1} s ago",
-        load.so_far().verdict()?
+        load.stop().await.verdict()?
     ))
+}
+
+/// Seconds since the demo's services were vouched for: of the freshest and of the oldest.
+async fn ages(parts: &Parts) -> Result<(f64, f64), String> {
+    let page = get(parts.places.admin, "/services").await?.json();
+    let rows = page.get("services").and_then(Value::as_array).into_iter().flatten();
+    let age = |row: &Value| row.get("last_proof_age_seconds").and_then(Value::as_f64);
+    let ours = rows.filter(|row| services().any(|service| row.get("name") == Some(&json!(service))));
+    let ages: Vec<f64> = ours.filter_map(age).collect();
+    if ages.len() != services().count() {
+        return Err(format!("/services shows the age of {} services", ages.len()));
+    }
+    Ok((ages.iter().copied().fold(f64::MAX, f64::min), ages.iter().copied().fold(0.0, f64::max)))
+}
+
+/// Nobody vouches for anything any more: each age grows with the time.
+async fn ages_grow(parts: &Parts) -> Result<String, String> {
+    let (_, before) = ages(parts).await?;
+    let wanted = before + GROWS_S;
+    let freshest = until(WAIT_TIME, async || match ages(parts).await? {
+        (freshest, _) if freshest >= wanted => Ok(freshest),
+        (freshest, _) => Err(Missing::Yet(format!("an age of {freshest:.1} s, not {wanted:.1} s"))),
+    })
+    .await?;
+    Ok(format!("/services showed {before:.1} s at most, and shows {freshest:.1} s at least now"))
+}
+
+/// It stops in order, starts with nothing but its disk, and its first answers are right.
+async fn gateway_restarts(parts: &mut Parts) -> Result<String, String> {
+    let (before, _) = ages(parts).await?;
+    let told = parts.restart_gateway().await?;
+    let served = answers_by_name(parts).await?;
+    let (freshest, _) = ages(parts).await?;
+    if freshest < before {
+        return Err(format!("what was {before:.1} s old is {freshest:.1} s old after the restart"));
+    }
+    Ok(format!("{told}; {served}; {freshest:.1} s old at least"))
+}
+
+async fn ages_fall(parts: &Parts) -> Result<String, String> {
+    let oldest = until(WAIT_TIME, async || match ages(parts).await? {
+        (_, oldest) if oldest <= FRESH_S => Ok(oldest),
+        (_, oldest) => Err(Missing::Yet(format!("an age of {oldest:.1} s"))),
+    })
+    .await?;
+    Ok(format!("no service is older than {oldest:.1} s"))
 }
 
 async fn registry_returns(parts: &mut Parts, load: Load) -> Result<String, String> {
