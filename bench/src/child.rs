@@ -85,6 +85,17 @@ impl Child {
         }
     }
 
+    /// SIGKILL, as in a crash, and waits until it has ended.
+    pub(crate) async fn kill(mut self) -> Result<(), String> {
+        self.process.kill().await.map_err(|error| format!("{} cannot be killed: {error}", self.name))
+    }
+
+    /// Sends `signal`, as SIGSTOP and SIGCONT are.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<(), String> {
+        let pid = self.pid().ok_or_else(|| format!("{} has ended", self.name))?;
+        kill_process(pid, signal).map_err(|error| format!("{}: {error}", self.name))
+    }
+
     /// Waits without the runtime, which may be ending itself.
     #[allow(
         clippy::disallowed_methods,

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::machine::Machine;
 use crate::programs::Programs;
 use crate::report::{self, Outcome};
-use crate::scenario::{cpu, propagation, sidecar_rss, swap};
+use crate::scenario::{cpu, million, outage, propagation, restart, sidecar_rss, swap};
 
 /// Measures the programs of the `dist` profile. Progress while it runs, a table at the end; JSON and Markdown in --out
 ///
@@ -34,9 +34,18 @@ pub(crate) struct Options {
     /// propagation: registrations
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) registrations: u32,
-    /// swap: requests
+    /// swap and outage (per case): requests
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(crate) requests: u32,
+    /// outage: seconds that each fault lasts; ten minutes are 600
+    #[arg(long, value_name = "S", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) down_seconds: u32,
+    /// restart: starts of the gateway
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) restarts: u32,
+    /// million: instances
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1000..=1_000_000))]
+    pub(crate) instances: u32,
     /// propagation: seed of the pauses between registrations; drawn and printed if not given
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
@@ -59,6 +68,12 @@ enum Scenario {
     Swap,
     /// Memory of a sidecar
     SidecarRss,
+    /// Requests while the registry is down, restarted, black-holed, amnesiac or answers nonsense
+    Outage,
+    /// Time from the start of a gateway whose registry is away to its first answer
+    Restart,
+    /// Memory, heartbeats, registrations and restart of a registry with a million instances
+    Million,
 }
 
 /// Does what the command line says.
@@ -120,5 +135,8 @@ async fn one(scenario: Scenario, programs: &Programs, options: &Options) -> Resu
         Scenario::Propagation => propagation::run(programs, options).await,
         Scenario::Swap => swap::run(programs, options.requests).await,
         Scenario::SidecarRss => sidecar_rss::run(programs).await,
+        Scenario::Outage => outage::run(programs, options).await,
+        Scenario::Restart => restart::run(programs, options).await,
+        Scenario::Million => million::run(programs, options).await,
     }
 }

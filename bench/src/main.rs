@@ -10,6 +10,8 @@ mod nginx;
 mod stub;
 mod connection;
 mod load;
+mod paced;
+mod sick;
 mod usage;
 mod machine;
 mod stats;

@@ -1,7 +1,7 @@
 //! Our three programs, started as an operator would.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,8 +14,11 @@ use crate::connection::Connection;
 /// The longest lease that may be asked for: no measurement lasts as long, so nothing expires while it runs.
 const TTL_S: u32 = 3600;
 
+/// A free port of loopback.
+pub(crate) const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 /// Where they are.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Programs {
     folder: PathBuf,
 }
@@ -23,7 +26,7 @@ pub(crate) struct Programs {
 /// A running registry.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    pub(crate) _child: Child,
+    pub(crate) child: Child,
     pub(crate) address: SocketAddr,
 }
 
@@ -56,11 +59,41 @@ impl Programs {
 
     /// A registry on a free port of loopback, without tokens.
     pub(crate) async fn start_registry(&self) -> Result<Registry, String> {
-        let program = self.folder.join("vertice-registry");
-        let mut child = Child::start(&program, &["run", "--listen", "127.0.0.1:0"], &[])?;
+        self.start_registry_at(ANY, &[]).await
+    }
+
+    /// The same at `listen`, with `more` arguments.
+    pub(crate) async fn start_registry_at(
+        &self,
+        listen: SocketAddr,
+        more: &[&str],
+    ) -> Result<Registry, String> {
+        let listen = listen.to_string();
+        let arguments = [&["run", "--listen", &listen], more].concat();
+        let mut child = Child::start(&self.folder.join("vertice-registry"), &arguments, &[])?;
         let address =
             child.line("where it listens", |line| address_after(line, "the registry listens")).await?;
-        Ok(Registry { _child: child, address })
+        Ok(Registry { child, address })
+    }
+
+    /// A sidecar that registers `instance` of `service` at `registry` and renews it every two seconds.
+    pub(crate) fn start_sidecar(
+        &self,
+        (service, instance): (&str, &str),
+        at: SocketAddr,
+        registry: SocketAddr,
+    ) -> Result<Child, String> {
+        let (host, port) = (at.ip().to_string(), at.port().to_string());
+        let registry = format!("http://{registry}");
+        let environment = [
+            ("SERVICE_NAME", service),
+            ("SERVICE_HOST", &host),
+            ("SERVICE_PORT", &port),
+            ("INSTANCE_ID", instance),
+            ("REGISTRY_URL", &registry),
+            ("HEARTBEAT_INTERVAL", "2"),
+        ];
+        Child::start(&self.sidecar(), &[""; 0], &environment)
     }
 
     /// A gateway with two workers on free ports of loopback, in front of `registry` or else of an embedded one, ready.
@@ -69,17 +102,31 @@ impl Programs {
         registry: Option<SocketAddr>,
         config: Option<&Path>,
     ) -> Result<Gateway, String> {
-        let place = match registry {
-            Some(address) => ["--registry".to_owned(), format!("http://{address}")],
-            None => ["--embedded-registry".to_owned(), "127.0.0.1:0".to_owned()],
+        let config = config.map(|path| path.display().to_string());
+        let more: Vec<&str> = config.iter().flat_map(|path| ["--config", path]).collect();
+        let gateway = self.launch_gateway(ANY, registry, &more).await?;
+        until("the gateway is ready", async || {
+            let mut connection = Connection::open(gateway.admin).await?;
+            Ok(connection.get("/ready").await?.status == 200)
+        })
+        .await?;
+        Ok(gateway)
+    }
+
+    /// The same at `listen`, with `more` arguments; not waited for beyond that it listens.
+    pub(crate) async fn launch_gateway(
+        &self,
+        listen: SocketAddr,
+        registry: Option<SocketAddr>,
+        more: &[&str],
+    ) -> Result<Gateway, String> {
+        let (listen, place) = (listen.to_string(), registry.map(|address| format!("http://{address}")));
+        let place = match &place {
+            Some(url) => ["--registry", url],
+            None => ["--embedded-registry", "127.0.0.1:0"],
         };
-        let mut arguments = ["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "2"]
-            .map(str::to_owned)
-            .to_vec();
-        arguments.extend(place);
-        if let Some(config) = config {
-            arguments.extend(["--config".to_owned(), config.display().to_string()]);
-        }
+        let always = ["run", "--listen", &listen, "--admin", "127.0.0.1:0", "--workers", "2"];
+        let arguments = [&always[..], &place[..], more].concat();
         let mut child = Child::start(&self.folder.join("vertice-gateway"), &arguments, &[])?;
         let admin =
             child.line("where its admin listens", |line| address_after(line, "admin listening")).await?;
@@ -92,13 +139,7 @@ impl Programs {
                 Some(child.line("where its registry listens", |line| address_after(line, embedded)).await?)
             }
         };
-        let gateway = Gateway { child, address, admin, registry };
-        until("the gateway is ready", async || {
-            let mut connection = Connection::open(gateway.admin).await?;
-            Ok(connection.get("/ready").await?.status == 200)
-        })
-        .await?;
-        Ok(gateway)
+        Ok(Gateway { child, address, admin, registry })
     }
 }
 
@@ -109,6 +150,15 @@ impl Gateway {
         let answer = connection.get("/table").await?;
         let table: Value = serde_json::from_slice(answer.body).map_err(|error| format!("/table: {error}"))?;
         table.get("generation").and_then(Value::as_u64).ok_or_else(|| "/table names no generation".into())
+    }
+
+    /// What it says of its registry: `registry` of `/gateway/status`.
+    pub(crate) async fn registry_status(&self) -> Result<Value, String> {
+        let mut connection = Connection::open(self.address).await?;
+        let answer = connection.get("/gateway/status").await?;
+        let status: Value =
+            serde_json::from_slice(answer.body).map_err(|error| format!("/gateway/status: {error}"))?;
+        status.get("registry").cloned().ok_or_else(|| "/gateway/status names no registry".into())
     }
 }
 

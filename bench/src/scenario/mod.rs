@@ -4,3 +4,6 @@ pub(crate) mod cpu;
 pub(crate) mod propagation;
 pub(crate) mod swap;
 pub(crate) mod sidecar_rss;
+pub(crate) mod outage;
+pub(crate) mod restart;
+pub(crate) mod million;
