@@ -14,6 +14,7 @@
 
 pub mod edges;
 pub mod http;
+pub mod http2;
 pub mod inventory;
 pub mod load;
 pub mod original_registry;

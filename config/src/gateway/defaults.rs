@@ -40,6 +40,8 @@ pub(crate) const LIMITS: LimitsConfig = LimitsConfig {
     target_bytes: 16 * 1024,
     // At about 25 KiB per idle connection this is 1.2 GiB: a machine's worth, and below usual file-descriptor limits.
     connections: 50_000,
+    // What browsers and gRPC clients count on (RFC 9113 5.1.2 wants at least 100).
+    streams: 128,
     // A head fits into a few packets; a client that needs longer is broken or holds the place on purpose.
     head_timeout: Duration::from_secs(10),
     // A little longer than the 60 s of common load balancers, so that they close first and never write into a

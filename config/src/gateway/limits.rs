@@ -16,6 +16,8 @@ const HEADER_COUNT: RangeInclusive<usize> = 10..=10_000;
 const TARGET_BYTES: RangeInclusive<usize> = 256..=65_534;
 /// A file descriptor each; more than the kernel hands out by default to one process is a slip.
 const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
+/// One is enough to be served; thousands on one connection are an attack on the worker that has it.
+const STREAMS: RangeInclusive<usize> = 1..=10_000;
 
 pub(super) const KEYS: &[Key] = &[
     Key {
@@ -53,6 +55,15 @@ pub(super) const KEYS: &[Key] = &[
         example: "20000",
         what: "Downstream connections of the whole process; more wait in the kernel's queue.",
         why: "About 25 KiB each when idle. The limit on open files of the process must be higher.",
+    },
+    Key {
+        name: "streams",
+        kind: "integer, 1 to 10000",
+        default: Some("128"),
+        absent: "",
+        example: "256",
+        what: "HTTP/2 streams at once on one connection; a client that opens more has them refused (REFUSED_STREAM).",
+        why: "RFC 9113 5.1.2 wants at least 100; each can hold a window of 256 KiB.",
     },
     Key {
         name: "head_timeout",
@@ -107,6 +118,7 @@ pub(super) fn read(section: Option<&Section<'_, '_>>, reading: &mut Reading<'_>)
     };
     let header_count = number("header_count", HEADER_COUNT, base.header_count);
     let connections = number("connections", CONNECTIONS, base.connections);
+    let streams = number("streams", STREAMS, usize::try_from(base.streams).unwrap_or(usize::MAX));
     let mut duration = |key, default: Duration| {
         section.value(reading, key, values::duration).map_or(default, |said| said.value)
     };
@@ -115,6 +127,7 @@ pub(super) fn read(section: Option<&Section<'_, '_>>, reading: &mut Reading<'_>)
         header_count,
         target_bytes,
         connections,
+        streams: u32::try_from(streams).unwrap_or(base.streams),
         head_timeout: duration("head_timeout", base.head_timeout),
         keep_alive: duration("keep_alive", base.keep_alive),
         drain_timeout: duration("drain_timeout", base.drain_timeout),

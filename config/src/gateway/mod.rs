@@ -146,6 +146,8 @@ pub struct LimitsConfig {
     pub target_bytes: usize,
     /// Downstream connections of the whole process; more wait in the kernel's queue.
     pub connections: usize,
+    /// HTTP/2 streams at once on one connection.
+    pub streams: u32,
     /// From the first byte of a request's head to its last.
     pub head_timeout: Duration,
     /// Without a request on a kept-alive connection.

@@ -93,6 +93,12 @@ fn connections(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encod
         "Client connections closed at a deadline: no head, no next request, or a reader that stalled",
         sum(state, |m| &m.connections_timed_out),
     )?;
+    count(
+        encoder,
+        "streams_timed_out",
+        "HTTP/2 streams reset at a deadline: a reader or a writer that stalled",
+        sum(state, |m| &m.streams_timed_out),
+    )?;
     let refused = [
         ("malformed", sum(state, |m| &m.heads_malformed)),
         ("too_large", sum(state, |m| &m.heads_too_large)),

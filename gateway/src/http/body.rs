@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::connection::Downstream;
+use super::turn::Turn;
 use crate::table::Service;
 use crate::telemetry::access_log::Line;
 use crate::upstream::request_body::Progress;
@@ -38,14 +38,24 @@ enum Content {
 #[derive(Debug)]
 pub struct Story {
     pub(super) worker: Rc<Worker>,
-    pub(super) connection: Rc<Downstream>,
+    pub(super) turn: Turn,
     pub(super) started: Instant,
+    pub(super) asked: Asked,
     pub(super) status: StatusCode,
     pub(super) progress: Option<Rc<Progress>>,
     pub(super) bytes_out: u64,
     pub(super) complete: bool,
     /// What only a log line needs; `None` when the access log is off.
     pub(super) log: Option<Box<LogNotes>>,
+}
+
+/// How the client wants to be answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// HEAD: no body, whatever its length.
+    pub(super) head_only: bool,
+    /// A gRPC call: errors are told in its terms.
+    pub(super) grpc: bool,
 }
 
 /// What only a log line needs.
@@ -67,9 +77,10 @@ pub(super) struct LogNotes {
 
 impl DownstreamBody {
     pub(super) fn own(bytes: Bytes, mut story: Story) -> Self {
-        // It is all there; hyper leaves it out for HEAD.
+        // It is all there. For HEAD it is only measured, by its Content-Length.
         story.complete = true;
-        Self { content: Content::Own(Some(bytes)), story }
+        let bytes = Some(bytes).filter(|_| !story.asked.head_only);
+        Self { content: Content::Own(bytes), story }
     }
 
     pub(super) fn upstream(body: ResponseBody, mut story: Story) -> Self {
@@ -138,7 +149,7 @@ impl Story {
         let lost = log.write(&Line {
             time: &time.map(|t| t.to_string()).unwrap_or_default(),
             request_id: notes.request_id.to_str().unwrap_or_default(),
-            peer: &self.connection.peer_text,
+            peer: &self.turn.connection().peer_text,
             method: notes.method.as_str(),
             host: &notes.host,
             path: &notes.path,
@@ -173,7 +184,7 @@ impl Drop for Story {
         if let Some(notes) = self.log.take() {
             self.write_log(&notes, bytes_in);
         }
-        self.connection.clock.wait_for_head(self.worker.settings.keep_alive);
+        self.turn.end(self.worker.settings.keep_alive);
     }
 }
 

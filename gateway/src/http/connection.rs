@@ -1,35 +1,38 @@
 //! One client connection, from its first byte to its last.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::forwarded::Peer;
 use super::io::DownstreamIo;
 use super::pipeline;
+use super::preface::{self, Protocol};
+use super::stream::Stream;
+use super::streams::StreamTasks;
+use super::turn::{Downstream, Turn};
 use crate::telemetry::metrics::RefusedHead;
 use crate::worker::Worker;
 use crate::worker::timer::ConnectionClock;
 
-/// What the requests of one connection share.
-#[derive(Debug)]
-pub struct Downstream {
-    /// Its deadline.
-    pub clock: Arc<ConnectionClock>,
-    /// What is forwarded about its peer.
-    pub peer: Peer,
-    /// The peer's address, for log lines.
-    pub peer_text: String,
-}
+/// What a client may send of one body before we have passed it on; more only moves bytes from its memory to ours.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// The same for all bodies of a connection.
+pub(super) const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// What waits for one client to take it, per stream.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Counted as one of the worker's connections until dropped.
 struct Open(Rc<Worker>);
@@ -41,54 +44,150 @@ impl Drop for Open {
     }
 }
 
+/// Why a connection ended.
+enum Ended {
+    /// As it should.
+    Well,
+    /// Its deadline passed and nobody inside dealt with it.
+    TimedOut,
+    /// The HTTP library ended it.
+    Refused(hyper::Error),
+    /// The socket failed before the first request.
+    Broken(std::io::Error),
+}
+
 /// Serves `stream` until either side ends it, a deadline passes, or the worker drains. The worker's load was counted up
 /// by who handed the connection over.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     let _open = Open(worker.clone());
-    let settings = worker.settings.clone();
     let clock = worker.wheel.add();
     let downstream = Rc::new(Downstream {
         clock: clock.clone(),
-        peer: Peer::new(peer, &settings.trusted_proxies),
+        peer: Peer::new(peer, &worker.settings.trusted_proxies),
         peer_text: peer.ip().to_canonical().to_string(),
+        streams: Cell::new(0),
     });
     // A new connection has as long for its first head as for any other; it does not get to sit idle first.
-    clock.head_begins(settings.head);
-    let io = DownstreamIo::new(stream, clock.clone(), settings.head);
+    clock.head_begins(worker.settings.head);
+    let ended = speak(&worker, &downstream, Stream::Tcp(stream)).await;
+    clock.close();
+    match ended {
+        Ended::Well => {}
+        Ended::TimedOut => worker.metrics.connections_timed_out.one(),
+        Ended::Refused(error) if error.is_parse_too_large() => {
+            worker.metrics.refused_head(RefusedHead::TooLarge);
+        }
+        Ended::Refused(error) if error.is_parse() => worker.metrics.refused_head(RefusedHead::Malformed),
+        Ended::Refused(error) => tracing::debug!(%error, %peer, "connection ended early"),
+        Ended::Broken(error) => tracing::debug!(%error, %peer, "connection ended before a request"),
+    }
+}
+
+/// Finds out what the client speaks and speaks it.
+async fn speak(worker: &Rc<Worker>, downstream: &Rc<Downstream>, mut stream: Stream) -> Ended {
+    let clock = &downstream.clock;
+    let (protocol, first) = match in_time(clock, preface::read(&mut stream)).await {
+        Some(Ok(read)) => read,
+        Some(Err(error)) => return Ended::Broken(error),
+        None => return Ended::TimedOut,
+    };
+    let io = TokioIo::new(DownstreamIo::new(stream, protocol, first, clock.clone(), worker.settings.head));
+    let ended = match protocol {
+        Protocol::Http1 => speak_http1(worker, downstream, io).await,
+        Protocol::Http2 => speak_http2(worker, downstream, io).await,
+    };
+    match ended {
+        Some(Ok(())) => Ended::Well,
+        Some(Err(error)) => Ended::Refused(error),
+        None => Ended::TimedOut,
+    }
+}
+
+async fn speak_http1(
+    worker: &Rc<Worker>,
+    downstream: &Rc<Downstream>,
+    io: TokioIo<DownstreamIo>,
+) -> Option<hyper::Result<()>> {
+    let limits = &worker.settings.limits;
     let service = service_fn(|request| {
-        let (worker, downstream) = (worker.clone(), downstream.clone());
-        async move { Ok::<_, Infallible>(pipeline::handle(worker, downstream, request).await) }
+        let (worker, turn) = (worker.clone(), Turn::whole(downstream.clone()));
+        async move { Ok::<_, Infallible>(pipeline::handle(worker, turn, request).await) }
     });
-    let mut connection = pin!(
+    let connection = pin!(
         http1::Builder::new()
-            .max_buf_size(settings.limits.header_bytes.max(8192))
-            .max_headers(settings.limits.header_count)
-            .max_header_size(settings.limits.header_bytes)
+            .max_buf_size(limits.header_bytes.max(8192))
+            .max_headers(limits.header_count)
+            .max_header_size(limits.header_bytes)
             .serve_connection(io, service)
     );
+    let shut_down = http1::Connection::graceful_shutdown;
+    in_time(&downstream.clock, draining(worker, connection, || false, shut_down)).await
+}
+
+async fn speak_http2(
+    worker: &Rc<Worker>,
+    downstream: &Rc<Downstream>,
+    io: TokioIo<DownstreamIo>,
+) -> Option<hyper::Result<()>> {
+    let limits = &worker.settings.limits;
+    let tasks = StreamTasks::new(worker.clone());
+    let service = service_fn(|request| {
+        let clock = tasks.begin(&downstream.clock);
+        let (worker, turn) = (worker.clone(), Turn::stream(downstream.clone(), clock));
+        async move { Ok::<_, Infallible>(pipeline::handle(worker, turn, request).await) }
+    });
+    let connection = pin!(
+        http2::Builder::new(tasks.clone())
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_send_buf_size(SEND_BUFFER_BYTES)
+            .max_concurrent_streams(limits.streams)
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+            .serve_connection(io, service)
+    );
+    // Who has had its time is told so (GOAWAY), and has as long to leave as a head may take.
+    let is_over = || {
+        let over = downstream.clock.is_over();
+        if over {
+            worker.metrics.connections_timed_out.one();
+            downstream.clock.hold(worker.settings.head);
+        }
+        over
+    };
+    let shut_down = http2::Connection::graceful_shutdown;
+    in_time(&downstream.clock, draining(worker, connection, is_over, shut_down)).await
+}
+
+/// Drives `connection`, and tells it once when the worker drains or `is_over` says so.
+async fn draining<C: Future>(
+    worker: &Worker,
+    mut connection: Pin<&mut C>,
+    is_over: impl Fn() -> bool,
+    shut_down: impl Fn(Pin<&mut C>),
+) -> C::Output {
     let mut told = false;
-    let ended = poll_fn(|cx| {
+    poll_fn(|cx| {
+        if !told && (worker.draining.get() || is_over()) {
+            told = true;
+            shut_down(connection.as_mut());
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// `work`, or `None` when the deadline passed: whatever it was for, nobody inside dealt with it.
+async fn in_time<F: Future>(clock: &ConnectionClock, work: F) -> Option<F::Output> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
         if clock.needs_waker() {
             clock.set_waker(cx.waker());
         }
-        if worker.draining.get() && !told {
-            told = true;
-            connection.as_mut().graceful_shutdown();
-        }
-        match connection.as_mut().poll(cx) {
-            Poll::Ready(ended) => Poll::Ready(Some(ended)),
-            // Whatever the deadline was for, nobody inside dealt with it.
+        match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
             Poll::Pending if clock.is_over() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
     })
-    .await;
-    clock.close();
-    match ended {
-        None => worker.metrics.connections_timed_out.one(),
-        Some(Ok(())) => {}
-        Some(Err(error)) if error.is_parse_too_large() => worker.metrics.refused_head(RefusedHead::TooLarge),
-        Some(Err(error)) if error.is_parse() => worker.metrics.refused_head(RefusedHead::Malformed),
-        Some(Err(error)) => tracing::debug!(%error, %peer, "connection ended early"),
-    }
+    .await
 }

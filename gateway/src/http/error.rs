@@ -24,6 +24,11 @@ pub enum GatewayError {
         /// The limit.
         limit_bytes: usize,
     },
+    /// More header fields than the limit.
+    TooManyFields {
+        /// The limit.
+        limit: usize,
+    },
     /// CONNECT.
     Connect,
     /// An expectation other than 100-continue.
@@ -55,10 +60,11 @@ pub struct Told {
 
 impl GatewayError {
     /// All reasons, for the metrics.
-    pub const REASONS: [&'static str; 20] = [
+    pub const REASONS: [&'static str; 21] = [
         "bad_path",
         "bad_host",
         "target_too_long",
+        "too_many_fields",
         "connect_refused",
         "expectation_failed",
         "transfer_coding",
@@ -88,6 +94,11 @@ impl GatewayError {
                 status: StatusCode::URI_TOO_LONG,
                 reason: "target_too_long",
                 detail: format!("the request target is longer than {limit_bytes} bytes"),
+            },
+            Self::TooManyFields { limit } => Told {
+                status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                reason: "too_many_fields",
+                detail: format!("the request has more than {limit} header fields"),
             },
             Self::Connect => {
                 told(StatusCode::METHOD_NOT_ALLOWED, "connect_refused", "CONNECT is not offered here")
@@ -225,6 +236,7 @@ mod tests {
             (GatewayError::Path(PathError::Nul), 400, "bad_path"),
             (GatewayError::Host("x"), 400, "bad_host"),
             (GatewayError::TargetTooLong { limit_bytes: 1 }, 414, "target_too_long"),
+            (GatewayError::TooManyFields { limit: 1 }, 431, "too_many_fields"),
             (GatewayError::Connect, 405, "connect_refused"),
             (GatewayError::Expectation, 417, "expectation_failed"),
             (GatewayError::TransferCoding, 501, "transfer_coding"),

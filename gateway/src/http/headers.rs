@@ -1,8 +1,8 @@
 //! Which header fields pass the gateway: hop-by-hop fields do not (RFC 9110 7.6.1), in either direction.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
 use http::uri::Authority;
@@ -67,6 +67,26 @@ pub fn strip_request(headers: &mut HeaderMap, has_body: bool) -> Result<(), Gate
 fn frame(headers: &mut HeaderMap, has_body: bool) {
     if has_body && !headers.contains_key(CONTENT_LENGTH) {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
+/// RFC 6585 5. Over HTTP/1.1 the parser counts, too; over HTTP/2 nobody else does, and each crumb of a cookie is one.
+pub fn check_count(headers: &HeaderMap, limit: usize) -> Result<(), GatewayError> {
+    if headers.len() > limit { Err(GatewayError::TooManyFields { limit }) } else { Ok(()) }
+}
+
+/// Joins the crumbs into which HTTP/2 cuts Cookie (RFC 9113 8.2.3): over HTTP/1.1 there is one.
+pub fn join_crumbs(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
+    let mut joined = first.as_bytes().to_vec();
+    for crumb in std::iter::once(second).chain(crumbs) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(crumb.as_bytes());
+    }
+    if let Ok(mut joined) = HeaderValue::from_bytes(&joined) {
+        joined.set_sensitive(true);
+        headers.insert(COOKIE, joined);
     }
 }
 
@@ -197,6 +217,16 @@ mod tests {
         let mut headers = map(&[("content-length", "3")]);
         strip_request(&mut headers, true).unwrap();
         assert!(!headers.contains_key(TRANSFER_ENCODING));
+    }
+
+    #[test]
+    fn crumbs_become_one_cookie() {
+        let mut headers = map(&[("cookie", "a=1"), ("x", "1"), ("cookie", "b=2; c=3"), ("cookie", "d=4")]);
+        join_crumbs(&mut headers);
+        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3; d=4"]);
+        let mut one = map(&[("cookie", "a=1")]);
+        join_crumbs(&mut one);
+        assert_eq!(one[COOKIE], "a=1");
     }
 
     #[test]

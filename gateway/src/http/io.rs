@@ -1,58 +1,97 @@
-//! A client's socket as hyper reads it; notices when a request's head begins.
+//! A client's socket as the HTTP library reads it; notices when a request's head begins, and when bytes come that are of no
+//! request.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use bytes::{Buf as _, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::connection::CONNECTION_WINDOW_BYTES;
+use super::preface::Protocol;
+use super::stream::Stream;
 use crate::worker::timer::{ConnectionClock, Tick};
+
+/// Bytes read from an HTTP/2 client while no byte of a request or an answer moves: as much of bodies as its windows allow
+/// before we take any, and then PING, SETTINGS or empty DATA frames, which cost us work and the client nothing. What an
+/// honest client sends of these in such a time is a few.
+const IDLE_READ_BYTES: u32 = CONNECTION_WINDOW_BYTES + 64 * 1024;
 
 /// The socket of one connection. `Send`, as upgrades want it.
 #[derive(Debug)]
 pub struct DownstreamIo {
-    stream: TokioIo<TcpStream>,
+    stream: Stream,
+    protocol: Protocol,
+    /// What was read before it was known what the client speaks.
+    first: Bytes,
     clock: Arc<ConnectionClock>,
     /// Ticks from the first byte of a head to its last.
     head: Tick,
 }
 
 impl DownstreamIo {
-    /// Wraps `stream`.
-    pub fn new(stream: TcpStream, clock: Arc<ConnectionClock>, head: Tick) -> Self {
-        Self { stream: TokioIo::new(stream), clock, head }
+    /// Wraps `stream`, of which `first` was read already.
+    pub fn new(
+        stream: Stream,
+        protocol: Protocol,
+        first: Bytes,
+        clock: Arc<ConnectionClock>,
+        head: Tick,
+    ) -> Self {
+        Self { stream, protocol, first, clock, head }
     }
 
     /// A reader that takes its time but takes is no stalled one.
-    fn note_progress(&self, written: &Poll<io::Result<usize>>) {
-        if matches!(written, Poll::Ready(Ok(bytes)) if *bytes > 0) {
+    fn note_written(&self, written: &Poll<io::Result<usize>>) {
+        // Over HTTP/2 what is written may be of any stream, or of none: each notices its own.
+        if self.protocol == Protocol::Http1 && matches!(written, Poll::Ready(Ok(bytes)) if *bytes > 0) {
             self.clock.progress();
         }
     }
-}
 
-impl Read for DownstreamIo {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        // The first bytes after a pause: from here on the head's own deadline counts. End of file changes nothing.
-        if polled.is_ready() && self.clock.is_waiting() {
-            self.clock.head_begins(self.head);
+    fn note_read(&self, bytes: usize) -> io::Result<()> {
+        match self.protocol {
+            // The first bytes after a pause: from here on the head's own deadline counts. End of file changes nothing.
+            Protocol::Http1 if self.clock.is_waiting() => self.clock.head_begins(self.head),
+            Protocol::Http1 => {}
+            Protocol::Http2 => {
+                if self.clock.read(u64::try_from(bytes).unwrap_or(u64::MAX)) > u64::from(IDLE_READ_BYTES) {
+                    return Err(io::Error::other(
+                        "the client floods the connection with frames of no request",
+                    ));
+                }
+            }
         }
-        polled
+        Ok(())
     }
 }
 
-impl Write for DownstreamIo {
+impl AsyncRead for DownstreamIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.first.is_empty() {
+            let bytes = self.first.len().min(buf.remaining());
+            buf.put_slice(self.first.get(..bytes).unwrap_or_default());
+            self.first.advance(bytes);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => Poll::Ready(self.note_read(buf.filled().len().saturating_sub(before))),
+            other @ (Poll::Ready(Err(_)) | Poll::Pending) => other,
+        }
+    }
+}
+
+impl AsyncWrite for DownstreamIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.note_progress(&polled);
+        self.note_written(&polled);
         polled
     }
 
@@ -74,7 +113,7 @@ impl Write for DownstreamIo {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.note_progress(&polled);
+        self.note_written(&polled);
         polled
     }
 }

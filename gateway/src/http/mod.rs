@@ -2,13 +2,18 @@
 //!
 //! [`pipeline::handle`] tells a request's story; the other files are its words.
 
+pub mod stream;
+pub mod preface;
 pub mod io;
+pub mod turn;
+pub mod streams;
 pub mod connection;
 pub mod pipeline;
 pub mod target;
 pub mod request_id;
 pub mod headers;
 pub mod forwarded;
+pub mod grpc;
 pub mod own;
 pub mod error;
 pub mod body;

@@ -88,7 +88,7 @@ async fn health_check(story: &Story, service: &Service) -> Result<serde_json::Va
     let attempt = Attempt {
         pool: &worker.pool,
         wheel: &worker.wheel,
-        clock: &story.connection.clock,
+        clock: story.turn.clock(),
         policy: &worker.settings.policy,
         connect: HEALTH_TICKS,
         first_byte: HEALTH_TICKS,

@@ -14,15 +14,15 @@ use bytes::Bytes;
 use http::header::{HeaderValue, VIA};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use vertice_config::gateway::{PathRewrite, TimeoutsConfig};
 
-use super::body::{DownstreamBody, LogNotes, Story};
-use super::connection::Downstream;
+use super::body::{Asked, DownstreamBody, LogNotes, Story};
 use super::error::GatewayError;
-use super::{headers, own, request_id, target};
+use super::turn::Turn;
+use super::{grpc, headers, own, request_id, target};
 use crate::balance::{self, Candidates};
 use crate::health::Testimony;
 use crate::route::{Action, RequestView, Route, legacy_name};
@@ -48,17 +48,13 @@ enum Outcome {
 }
 
 /// Answers one request.
-pub async fn handle(
-    worker: Rc<Worker>,
-    connection: Rc<Downstream>,
-    request: Request<Incoming>,
-) -> Response<DownstreamBody> {
+pub async fn handle(worker: Rc<Worker>, turn: Turn, request: Request<Incoming>) -> Response<DownstreamBody> {
     let (mut parts, incoming) = request.into_parts();
-    let body = RequestBody::new(incoming, &connection.clock);
-    connection.clock.head_begins(Tick::MAX / 4);
+    let body = RequestBody::new(incoming, turn.clock());
+    turn.begin();
     worker.metrics.requests.one();
     let request_id = request_id::settle(&mut parts.headers, &mut worker.random.borrow_mut());
-    let mut story = begin(&worker, connection, &parts, &request_id, &body);
+    let mut story = begin(&worker, turn, &parts, &request_id, &body);
     let result = answer(&mut story, parts, body).await;
     let head = story.started.elapsed();
     let head_us = u64::try_from(head.as_micros()).unwrap_or(u64::MAX);
@@ -79,7 +75,7 @@ pub async fn handle(
         }
         Ok(Outcome::Own(response)) => {
             story.status = response.status();
-            story.connection.clock.stream(worker.settings.keep_alive, Tick::MAX);
+            story.turn.clock().stream(worker.settings.keep_alive, Tick::MAX);
             response.map(|body| DownstreamBody::own(body, story))
         }
         Err(error) => refuse(&worker, error, &request_id, story),
@@ -92,7 +88,9 @@ pub async fn handle(
 async fn answer(story: &mut Story, mut parts: Parts, body: RequestBody) -> Result<Outcome, GatewayError> {
     let worker = story.worker.clone();
     let table = worker.tables.current();
-    target::check(&parts.uri, &parts.method, worker.settings.limits.target_bytes)?;
+    let limits = &worker.settings.limits;
+    target::check(&parts.uri, &parts.method, limits.target_bytes)?;
+    headers::check_count(&parts.headers, limits.header_count)?;
     let host = target::host(&parts.uri, &parts.headers, parts.version)?;
     let view =
         RequestView { host: &host, path: parts.uri.path(), method: &parts.method, headers: &parts.headers };
@@ -109,14 +107,24 @@ async fn answer(story: &mut Story, mut parts: Parts, body: RequestBody) -> Resul
     };
     story.note(|notes| notes.service = Some(service.clone()));
     headers::strip_request(&mut parts.headers, !body.is_empty())?;
+    if parts.version == Version::HTTP_2 {
+        headers::join_crumbs(&mut parts.headers);
+    }
     headers::settle_host(&mut parts.headers, parts.uri.authority(), service.name.as_str());
     pass_on_via(&mut parts.headers, &worker.settings.via)?;
-    story.connection.peer.tell(&mut parts.headers);
+    story.turn.connection().peer.tell(&mut parts.headers);
     let mut outgoing = Request::new(body);
     *outgoing.method_mut() = parts.method;
     *outgoing.headers_mut() = parts.headers;
-    let response = attempts(story, &service, &target, &route.timeouts, outgoing).await?;
+    let timeouts = within_call(story, outgoing.headers(), route.timeouts);
+    let response = attempts(story, &service, &target, &timeouts, outgoing).await?;
     Ok(Outcome::Answered { response, service })
+}
+
+/// The route's time limits, and for a gRPC call the deadline that its client sent.
+fn within_call(story: &Story, headers: &http::HeaderMap, route: TimeoutsConfig) -> TimeoutsConfig {
+    let Some(call) = story.asked.grpc.then(|| grpc::timeout(headers)).flatten() else { return route };
+    TimeoutsConfig { total: Some(route.total.map_or(call, |total| total.min(call))), ..route }
 }
 
 /// Signs the request (RFC 9110 7.6.3), unless it bears our signature already.
@@ -140,12 +148,12 @@ async fn attempts(
     mut request: Request<RequestBody>,
 ) -> Result<Response<ResponseBody>, GatewayError> {
     let worker = story.worker.clone();
-    let connection = story.connection.clone();
+    let clock = story.turn.clock().clone();
     let now = worker.wheel.now();
     let attempt = Attempt {
         pool: &worker.pool,
         wheel: &worker.wheel,
-        clock: &connection.clock,
+        clock: &clock,
         policy: &worker.settings.policy,
         connect: ticks(timeouts.connect),
         first_byte: ticks(timeouts.first_byte),
@@ -321,7 +329,7 @@ impl Candidates for ServiceCandidates<'_> {
 
 fn begin(
     worker: &Rc<Worker>,
-    connection: Rc<Downstream>,
+    turn: Turn,
     parts: &Parts,
     request_id: &HeaderValue,
     body: &RequestBody,
@@ -344,8 +352,9 @@ fn begin(
     });
     Story {
         worker: worker.clone(),
-        connection,
+        turn,
         started: Instant::now(),
+        asked: Asked { head_only: parts.method == Method::HEAD, grpc: grpc::is_call(&parts.headers) },
         // What the log says of a client that left before there was an answer; nginx's number for it.
         status: StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         progress: body.progress(),
@@ -365,11 +374,17 @@ fn refuse(
     worker.metrics.refused(told.reason);
     story.status = told.status;
     story.note(|notes| notes.reason = Some(told.reason));
-    // A body that was not read to its end would be taken for the next request's head.
+    // Over HTTP/1.1, a body that was not read to its end would be taken for the next request's head.
     let unread = story.progress.as_ref().is_some_and(|progress| !progress.finished.get());
-    story.connection.clock.stream(worker.settings.keep_alive, Tick::MAX);
-    GatewayError::response(&told, request_id, worker.settings.reason_header, unread)
-        .map(|body| DownstreamBody::own(body, story))
+    let close = unread && !story.turn.is_stream();
+    story.turn.clock().stream(worker.settings.keep_alive, Tick::MAX);
+    let reason_header = worker.settings.reason_header;
+    let response = if story.asked.grpc {
+        grpc::refusal(&told, reason_header)
+    } else {
+        GatewayError::response(&told, request_id, reason_header, close)
+    };
+    response.map(|body| DownstreamBody::own(body, story))
 }
 
 impl Story {

@@ -23,6 +23,8 @@ pub fn host<'a>(
             Some(host::normal(text).ok_or(GatewayError::Host("the Host header is not a host"))?)
         }
         (None, _) if version == Version::HTTP_10 => None,
+        // RFC 9113 8.3.1: `:authority` stands for Host.
+        (None, _) if version == Version::HTTP_2 && uri.authority().is_some() => None,
         (None, _) => return Err(GatewayError::Host("the Host header is missing")),
     };
     let Some(authority) = uri.authority() else { return Ok(host.unwrap_or_default()) };
@@ -75,5 +77,11 @@ mod tests {
         assert_eq!(judge("/", &["a b"], v11), None);
         assert_eq!(judge("http://a.b/x", &["c.d"], v11), None);
         assert_eq!(judge("http://u@a.b/x", &["a.b"], v11), None);
+        let h2 = Version::HTTP_2;
+        assert_eq!(judge("https://A.b:443/x", &[], h2).as_deref(), Some("a.b"));
+        assert_eq!(judge("https://a.b/x", &["a.b"], h2).as_deref(), Some("a.b"));
+        assert_eq!(judge("https://a.b/x", &["c.d"], h2), None);
+        assert_eq!(judge("/x", &[], h2), None);
+        assert_eq!(judge("/x", &["a.b"], h2).as_deref(), Some("a.b"));
     }
 }

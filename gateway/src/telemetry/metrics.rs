@@ -47,6 +47,8 @@ pub struct WorkerMetrics {
     pub connections_closed: Counter,
     /// Connections closed because a head, the next request or a reader took too long.
     pub connections_timed_out: Counter,
+    /// HTTP/2 streams reset because a reader or a writer took too long.
+    pub streams_timed_out: Counter,
     /// Heads that were not HTTP/1.1.
     pub heads_malformed: Counter,
     /// Heads that were too large.

@@ -1,4 +1,5 @@
-//! A coarse wheel per worker: one entry per downstream connection, whatever its deadline is for.
+//! A coarse wheel per worker: one entry per downstream connection, and per stream where a connection has many, whatever its
+//! deadline is for.
 //!
 //! A request costs no timer of its own: setting a deadline is a store. The wheel looks at every connection at least
 //! once a second and at its deadline's tick, and wakes its task, which then finds out what is over. Precision is one
@@ -28,7 +29,7 @@ pub fn ticks(duration: Duration) -> Tick {
     u64::try_from(duration.as_millis().div_ceil(tick_ms)).unwrap_or(u64::MAX / 2).clamp(1, u64::MAX / 2)
 }
 
-/// The deadline of one connection. Atomic because the connection's I/O wrapper must be `Send` to be handed over on an
+/// The deadline of one connection, or of one HTTP/2 stream. Atomic because the connection's I/O wrapper must be `Send` to be handed over on an
 /// upgrade; all uses are on one thread, so every access is a plain load or store.
 #[derive(Debug)]
 pub struct ConnectionClock {
@@ -42,6 +43,8 @@ pub struct ConnectionClock {
     window: AtomicU64,
     /// What no progress moves the deadline beyond.
     limit: AtomicU64,
+    /// Bytes read from the client since a byte of a request or an answer moved; one count per connection.
+    idle_reads: Arc<AtomicU64>,
     waker: Mutex<Option<Waker>>,
     now: Arc<AtomicU64>,
 }
@@ -70,13 +73,27 @@ impl ConnectionClock {
         self.progress();
     }
 
-    /// Bytes moved.
+    /// Bytes of a request or an answer moved.
     pub fn progress(&self) {
+        self.idle_reads.store(0, Ordering::Relaxed);
         let window = self.window.load(Ordering::Relaxed);
         if window > 0 {
             let deadline = self.now().saturating_add(window).min(self.limit.load(Ordering::Relaxed));
             self.deadline.store(deadline, Ordering::Relaxed);
         }
+    }
+
+    /// `bytes` were read that may be of no request at all. How many there were since something moved.
+    pub fn read(&self, bytes: u64) -> u64 {
+        let sum = self.idle_reads.load(Ordering::Relaxed).saturating_add(bytes);
+        self.idle_reads.store(sum, Ordering::Relaxed);
+        sum
+    }
+
+    /// Nothing but the deadline in `after` ticks counts from here on: progress does not move it.
+    pub fn hold(&self, after: Tick) {
+        self.window.store(0, Ordering::Relaxed);
+        self.set(after);
     }
 
     /// Whether no request is under way.
@@ -87,8 +104,7 @@ impl ConnectionClock {
     /// The first bytes of a head came: `head` ticks for the rest of it.
     pub fn head_begins(&self, head: Tick) {
         self.waiting.store(false, Ordering::Relaxed);
-        self.window.store(0, Ordering::Relaxed);
-        self.set(head);
+        self.hold(head);
     }
 
     /// The tick of the deadline, `u64::MAX` for none.
@@ -145,6 +161,16 @@ impl Wheel {
 
     /// Takes in a new connection without a deadline.
     pub fn add(&self) -> Arc<ConnectionClock> {
+        self.enter(Arc::default())
+    }
+
+    /// Takes in one stream of the connection of `clock`, without a deadline: it has one of its own, and what moves on it
+    /// counts for the connection.
+    pub fn add_stream(&self, clock: &ConnectionClock) -> Arc<ConnectionClock> {
+        self.enter(clock.idle_reads.clone())
+    }
+
+    fn enter(&self, idle_reads: Arc<AtomicU64>) -> Arc<ConnectionClock> {
         let clock = Arc::new(ConnectionClock {
             deadline: AtomicU64::new(u64::MAX),
             queued: AtomicU64::new(0),
@@ -152,6 +178,7 @@ impl Wheel {
             waiting: AtomicBool::new(false),
             window: AtomicU64::new(0),
             limit: AtomicU64::new(u64::MAX),
+            idle_reads,
             waker: Mutex::new(None),
             now: self.now.clone(),
         });

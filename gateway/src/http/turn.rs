@@ -1,0 +1,82 @@
+//! A request's turn on its connection: whose deadline watches over it, and what its end means for the connection.
+//!
+//! Over HTTP/1.1 a connection has one request at a time, and one deadline serves both. Over HTTP/2 each stream has its
+//! own; the connection's counts while there is no stream.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::forwarded::Peer;
+use crate::worker::timer::{ConnectionClock, Tick};
+
+/// A deadline that is not to come: a century of ticks, which no sum overflows.
+const FAR: Tick = Tick::MAX / 4;
+
+/// What the requests of one connection share.
+#[derive(Debug)]
+pub struct Downstream {
+    /// Its deadline.
+    pub clock: Arc<ConnectionClock>,
+    /// What is forwarded about its peer.
+    pub peer: Peer,
+    /// The peer's address, for log lines.
+    pub peer_text: String,
+    /// HTTP/2 streams under way.
+    pub streams: Cell<u32>,
+}
+
+/// One request on its connection.
+#[derive(Debug)]
+pub struct Turn {
+    connection: Rc<Downstream>,
+    /// The deadline of an HTTP/2 stream.
+    stream: Option<Arc<ConnectionClock>>,
+}
+
+impl Turn {
+    /// The connection's only request, until it ends.
+    pub fn whole(connection: Rc<Downstream>) -> Self {
+        Self { connection, stream: None }
+    }
+
+    /// One of its streams, with the deadline `clock`.
+    pub fn stream(connection: Rc<Downstream>, clock: Arc<ConnectionClock>) -> Self {
+        connection.streams.set(connection.streams.get() + 1);
+        connection.clock.progress();
+        connection.clock.hold(FAR);
+        Self { connection, stream: Some(clock) }
+    }
+
+    /// The connection.
+    pub fn connection(&self) -> &Rc<Downstream> {
+        &self.connection
+    }
+
+    /// The deadline that counts for this request.
+    pub fn clock(&self) -> &Arc<ConnectionClock> {
+        self.stream.as_ref().unwrap_or(&self.connection.clock)
+    }
+
+    /// Whether other requests share the connection.
+    pub fn is_stream(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// From here on every stage has its own deadline.
+    pub fn begin(&self) {
+        self.clock().head_begins(FAR);
+    }
+
+    /// The answer is through, or nobody waits for it any more: `keep_alive` ticks for the next request.
+    pub fn end(&self, keep_alive: Tick) {
+        let Some(stream) = &self.stream else { return self.connection.clock.wait_for_head(keep_alive) };
+        // The end of the stream may still have to be written.
+        stream.stream(keep_alive, Tick::MAX);
+        let left = self.connection.streams.get().saturating_sub(1);
+        self.connection.streams.set(left);
+        if left == 0 {
+            self.connection.clock.hold(keep_alive);
+        }
+    }
+}
