@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::machine::Machine;
 use crate::programs::Programs;
 use crate::report::{self, Outcome};
-use crate::scenario::{cpu, million, outage, propagation, restart, sidecar_rss, swap};
+use crate::scenario::{cpu, failover, million, outage, propagation, restart, sidecar_rss, swap, watchers};
 
 /// Measures the programs of the `dist` profile. Progress while it runs, a table at the end; JSON and Markdown in --out
 ///
@@ -46,6 +46,9 @@ pub(crate) struct Options {
     /// million: instances
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1000..=1_000_000))]
     pub(crate) instances: u32,
+    /// watchers: how many
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) watchers: u32,
     /// propagation: seed of the pauses between registrations; drawn and printed if not given
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
@@ -74,6 +77,10 @@ enum Scenario {
     Restart,
     /// Memory, heartbeats, registrations and restart of a registry with a million instances
     Million,
+    /// Delivery of a change to ten thousand watchers, and their memory
+    Watchers,
+    /// Registrations while the Redis of two registries fails over
+    Failover,
 }
 
 /// Does what the command line says.
@@ -138,5 +145,7 @@ async fn one(scenario: Scenario, programs: &Programs, options: &Options) -> Resu
         Scenario::Outage => outage::run(programs, options).await,
         Scenario::Restart => restart::run(programs, options).await,
         Scenario::Million => million::run(programs, options).await,
+        Scenario::Watchers => watchers::run(programs, options).await,
+        Scenario::Failover => failover::run(programs).await,
     }
 }

@@ -7,6 +7,7 @@ mod cli;
 mod child;
 mod programs;
 mod nginx;
+mod redis;
 mod stub;
 mod connection;
 mod load;

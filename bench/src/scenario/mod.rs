@@ -7,3 +7,5 @@ pub(crate) mod sidecar_rss;
 pub(crate) mod outage;
 pub(crate) mod restart;
 pub(crate) mod million;
+pub(crate) mod watchers;
+pub(crate) mod failover;
