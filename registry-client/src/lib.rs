@@ -22,6 +22,7 @@ mod test_data;
 pub use canary::{CANARY_SERVICE, Canary, CanaryConfig, CanaryState, canary_number, is_canary};
 pub use error::SourceError;
 pub use event::{Authority, Event, Reject, SetChange, SourceKind};
+pub use http::Answer;
 pub use registration::{Phase, Registrar, RegistrarConfig, RegistrarState, RegistryKind};
 pub use source::{Source, SourceConfig};
 pub use view::{Hold, HoldEnd, HoldReason, Known, Released, SeenInstance, SeenService, SourceStatus, View};

@@ -2,7 +2,8 @@
 
 pub(crate) mod calls;
 pub(crate) mod driver;
-pub(crate) mod judge;
+pub mod judge;
+pub mod pace;
 
 use std::time::Duration;
 

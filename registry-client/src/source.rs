@@ -2,8 +2,8 @@
 
 pub(crate) mod snapshot;
 pub(crate) mod identify;
-pub(crate) mod replica;
-pub(crate) mod watch;
+pub mod replica;
+pub mod watch;
 pub(crate) mod ack;
 
 use std::collections::BTreeSet;
@@ -188,7 +188,8 @@ async fn after_watch(driver: &mut Driver, end: WatchEnd, progressed: bool) {
     }
 }
 
-fn replaced(replica: &Replica) -> Event {
+/// A whole read: what `replica` began with.
+pub fn replaced(replica: &Replica) -> Event {
     Event::Replaced {
         instances: replica.instances(),
         unread: BTreeSet::new(),

@@ -7,21 +7,13 @@ use tokio::time::{Instant, sleep_until};
 use vertice_registry_api::Status;
 use vertice_registry_api::register::Registration;
 
-use crate::backoff::{Backoff, spread};
 use crate::http::Client;
 use crate::registration::judge::{self, Beat, Granted, RegistryKind, Verdict};
+use crate::registration::pace::{Due, PaceState, REFUSED_PAUSE, TriesState};
 use crate::registration::{Phase, RegistrarConfig, RegistrarState, calls};
 
-/// Tries to register: the original's pauses.
-const REGISTER_RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
-/// Missed heartbeats: four tries fit into the lease's grace.
-const BEAT_RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(8));
-/// After a refusal: someone must change something first.
-const REFUSED_PAUSE: Duration = Duration::from_mins(1);
 /// What an update that is on its way at the end gets to arrive: a removal that overtakes it would be undone by it.
 const LAST_UPDATE: Duration = Duration::from_secs(1);
-const RETRY_SPREAD: f64 = 0.25;
-const BEAT_SPREAD: f64 = 0.1;
 const NO_CALL: &str = "the registry knows neither PUT /v1/services/.. nor POST /register";
 
 pub(crate) struct Driver {
@@ -86,7 +78,7 @@ impl Driver {
 
     /// Tries until the registration stands. `None`: told to stop before.
     async fn register(&mut self, client: &Client) -> Option<Granted> {
-        let mut backoff = REGISTER_RETRY;
+        let mut tries = TriesState::new();
         loop {
             if *self.stop.borrow() {
                 return None;
@@ -99,15 +91,15 @@ impl Driver {
                 }
                 Tried::Verdict(Verdict::Refused(words)) => {
                     self.refused(&words);
-                    spread(REFUSED_PAUSE, RETRY_SPREAD, self.random.f64())
+                    tries.after(true, self.random.f64())
                 }
                 Tried::Verdict(Verdict::Failed(words)) => {
                     self.failed(&words);
-                    spread(backoff.next(), RETRY_SPREAD, self.random.f64())
+                    tries.after(false, self.random.f64())
                 }
                 Tried::Verdict(Verdict::UnknownCall) => {
                     self.failed(NO_CALL);
-                    spread(backoff.next(), RETRY_SPREAD, self.random.f64())
+                    tries.after(false, self.random.f64())
                 }
                 Tried::NotNow => {
                     self.enter(Phase::Withdrawn);
@@ -126,17 +118,14 @@ impl Driver {
     /// Beats, and tells what else is wanted, until the lease is lost or the end. What stands is kept whatever becomes
     /// of an update: its lease must not run out meanwhile, and it must be taken back at the end.
     async fn keep(&mut self, client: &Client, mut granted: Granted) -> KeepEnd {
-        let mut interval = self.interval(&granted);
-        let (mut backoff, mut update_backoff) = (BEAT_RETRY, REGISTER_RETRY);
-        let mut due = Instant::now() + spread(interval, BEAT_SPREAD, self.random.f64());
-        let mut update_due: Option<Instant> = None;
+        let mut pace = self.pace(&granted);
         loop {
-            match self.wait(Some(update_due.map_or(due, |update| update.min(due)))).await {
+            match self.wait(Some(pace.next())).await {
                 Woken::Stop => return KeepEnd::Stop(granted),
                 Woken::Changed => match granted.kind {
-                    // Registering again with the same incarnation is an update. One that failed keeps its pause.
+                    // Registering again with the same incarnation is an update.
                     RegistryKind::Ours => {
-                        update_due.get_or_insert_with(Instant::now);
+                        pace.changed(Instant::now());
                         continue;
                     }
                     RegistryKind::OldCalls if is_out(self.wanted.borrow().status) => {
@@ -148,16 +137,10 @@ impl Driver {
                 },
                 Woken::Due => {}
             }
-            // The heartbeat goes first if both are due.
-            if due > Instant::now() {
-                match self.update(client, &granted, &mut update_backoff).await {
-                    Updated::Granted(anew) => {
-                        granted = anew;
-                        interval = self.interval(&granted);
-                        due = Instant::now() + spread(interval, BEAT_SPREAD, self.random.f64());
-                        (backoff, update_backoff, update_due) = (BEAT_RETRY, REGISTER_RETRY, None);
-                    }
-                    Updated::Later(pause) => update_due = Some(Instant::now() + pause),
+            if pace.due(Instant::now()) == Due::Update {
+                if let Some(anew) = self.update(client, &granted, &mut pace).await {
+                    granted = anew;
+                    pace = self.pace(&granted);
                 }
                 continue;
             }
@@ -166,40 +149,28 @@ impl Driver {
                 Ok(answer) => judge::beat(&answer),
                 Err(error) => Beat::Failed(error.to_string()),
             };
-            let pause = match beat {
-                Beat::Renewed => {
-                    // A heartbeat does not make an update that fails good.
-                    if update_due.is_none() {
-                        self.renewed();
-                    }
-                    backoff.reset();
-                    spread(interval, BEAT_SPREAD, self.random.f64())
-                }
-                Beat::Lost { within, words } => {
+            match &beat {
+                // A heartbeat does not make an update that fails good.
+                Beat::Renewed if pace.is_updating() => {}
+                Beat::Renewed => self.renewed(),
+                Beat::Lost { words, .. } => {
                     tracing::warn!(%words, "the registry lost the registration, registering again");
                     self.enter(Phase::Registering);
-                    // The server asks for a pause that spreads a herd: anywhere in it will do.
-                    let pause = within.mul_f64(self.random.f64());
-                    return match self.pause(pause).await {
-                        Woken::Stop => KeepEnd::Stop(granted),
-                        Woken::Due | Woken::Changed => KeepEnd::Again,
-                    };
                 }
-                Beat::Refused(words) => {
-                    self.refused(&words);
-                    spread(REFUSED_PAUSE.min(interval), BEAT_SPREAD, self.random.f64())
-                }
-                Beat::Failed(words) => {
-                    self.failed(&words);
-                    spread(backoff.next().min(interval), RETRY_SPREAD, self.random.f64())
-                }
-            };
-            due = Instant::now() + pause;
+                Beat::Refused(words) => self.refused(words),
+                Beat::Failed(words) => self.failed(words),
+            }
+            if let Some(pause) = pace.beaten(&beat, Instant::now(), self.random.f64()) {
+                return match self.pause(pause).await {
+                    Woken::Stop => KeepEnd::Stop(granted),
+                    Woken::Due | Woken::Changed => KeepEnd::Again,
+                };
+            }
         }
     }
 
-    /// Tells our registry what is wanted now.
-    async fn update(&mut self, client: &Client, granted: &Granted, backoff: &mut Backoff) -> Updated {
+    /// Tells our registry what is wanted now; `None`: it is to be tried again.
+    async fn update(&mut self, client: &Client, granted: &Granted, pace: &mut PaceState) -> Option<Granted> {
         let wanted = self.wanted.borrow_and_update().clone();
         // Short enough for the heartbeat after it to be in time.
         let deadline = calls::REGISTER_DEADLINE.min(granted.ttl / 3);
@@ -210,23 +181,22 @@ impl Driver {
         };
         let tried = tokio::select! {
             tried = try_once(client, &wanted, deadline) => tried,
-            () = end => return Updated::Later(Duration::ZERO),
+            // The next wait hears of the end.
+            () = end => return None,
         };
-        let words = match tried {
+        let refused = matches!(tried, Tried::Verdict(Verdict::Refused(_)));
+        match tried {
             Tried::Verdict(Verdict::Granted(granted)) => {
                 self.granted(&granted);
-                return Updated::Granted(granted);
+                return Some(granted);
             }
-            Tried::Verdict(Verdict::Refused(words)) => {
-                self.refused(&words);
-                return Updated::Later(spread(REFUSED_PAUSE, RETRY_SPREAD, self.random.f64()));
-            }
-            Tried::Verdict(Verdict::Failed(words)) => words,
+            Tried::Verdict(Verdict::Refused(words)) => self.refused(&words),
+            Tried::Verdict(Verdict::Failed(words)) => self.failed(&words),
             // It knew the call before. If it is another registry now, the next heartbeat finds that out.
-            Tried::Verdict(Verdict::UnknownCall) | Tried::NotNow => NO_CALL.to_owned(),
-        };
-        self.failed(&words);
-        Updated::Later(spread(backoff.next(), RETRY_SPREAD, self.random.f64()))
+            Tried::Verdict(Verdict::UnknownCall) | Tried::NotNow => self.failed(NO_CALL),
+        }
+        pace.update_failed(refused, Instant::now(), self.random.f64());
+        None
     }
 
     async fn take_back(&mut self, client: &Client, granted: &Granted) {
@@ -244,17 +214,17 @@ impl Driver {
         }
     }
 
-    /// The pause between heartbeats.
-    fn interval(&self, granted: &Granted) -> Duration {
-        let interval = self.config.heartbeat_interval.or(granted.interval).unwrap_or(granted.ttl / 3);
-        if interval >= granted.ttl {
+    fn pace(&mut self, granted: &Granted) -> PaceState {
+        let own = self.config.heartbeat_interval;
+        let pace = PaceState::new(granted, own, Instant::now(), self.random.f64());
+        if pace.interval() >= granted.ttl {
             tracing::warn!(
-                interval_s = interval.as_secs(),
+                interval_s = pace.interval().as_secs(),
                 ttl_s = granted.ttl.as_secs(),
                 "the heartbeat interval is not shorter than the lease: the registration will come and go"
             );
         }
-        interval
+        pace
     }
 
     /// Waits out a pause whatever else is wanted meanwhile; only the end cuts it short.
@@ -335,13 +305,6 @@ impl Driver {
             state.last_error = Some(words.to_owned());
         });
     }
-}
-
-/// What became of an update.
-enum Updated {
-    Granted(Granted),
-    /// To be tried again after this pause.
-    Later(Duration),
 }
 
 enum Tried {

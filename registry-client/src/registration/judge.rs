@@ -24,18 +24,21 @@ pub enum RegistryKind {
 
 /// A registration that stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Granted {
-    pub(crate) kind: RegistryKind,
+pub struct Granted {
+    /// With whom.
+    pub kind: RegistryKind,
     /// Wanted back by our registry in every later call.
-    pub(crate) generation: u64,
-    pub(crate) ttl: Duration,
+    pub generation: u64,
+    /// How long it lasts without a heartbeat.
+    pub ttl: Duration,
     /// What the server asks for, if it does.
-    pub(crate) interval: Option<Duration>,
+    pub interval: Option<Duration>,
 }
 
 /// What became of a try to register.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
+    /// It stands.
     Granted(Granted),
     /// This server does not know the call. Only for the call of `/v1`.
     UnknownCall,
@@ -47,19 +50,24 @@ pub(crate) enum Verdict {
 
 /// What became of a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Beat {
+pub enum Beat {
+    /// The lease goes on.
     Renewed,
     /// The lease is gone: register again, within this time.
     Lost {
+        /// Drawn from zero to this, so that a herd is spread.
         within: Duration,
+        /// The server's.
         words: String,
     },
+    /// As in [`Verdict`].
     Refused(String),
+    /// As in [`Verdict`].
     Failed(String),
 }
 
 /// Judges the answer to `PUT /v1/services/{s}/instances/{id}`.
-pub(crate) fn put(answer: &Answer) -> Verdict {
+pub fn put(answer: &Answer) -> Verdict {
     match answer.status {
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Verdict::UnknownCall,
         status if status.is_success() => match serde_json::from_slice::<RegisterAnswer>(&answer.body) {
@@ -79,7 +87,7 @@ pub(crate) fn put(answer: &Answer) -> Verdict {
 }
 
 /// Judges the answer to the old `POST /register`. Any success counts, whatever its body.
-pub(crate) fn old_register(answer: &Answer) -> Verdict {
+pub fn old_register(answer: &Answer) -> Verdict {
     let status = answer.status;
     if status.is_success() {
         let kind = RegistryKind::OldCalls;
@@ -93,7 +101,7 @@ pub(crate) fn old_register(answer: &Answer) -> Verdict {
 }
 
 /// Judges the answer to `POST /heartbeat`, of either kind.
-pub(crate) fn beat(answer: &Answer) -> Beat {
+pub fn beat(answer: &Answer) -> Beat {
     match answer.status {
         status if status.is_success() => Beat::Renewed,
         StatusCode::NOT_FOUND => {

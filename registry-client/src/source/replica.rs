@@ -12,7 +12,7 @@ use crate::error::SourceError;
 use crate::event::SetChange;
 
 /// A copy of the registry's set at a position. After an error it is of no more use: take a snapshot.
-pub(crate) struct Replica {
+pub struct Replica {
     instances: BTreeMap<(ServiceName, InstanceId), Arc<Instance>>,
     digest: SetDigest,
     position: Position,
@@ -22,7 +22,7 @@ pub(crate) struct Replica {
 impl Replica {
     /// The content of `snapshot`. What `previous` has already is shared with it, so that a resync does not double the
     /// memory of everyone who holds instances.
-    pub(crate) fn new(snapshot: Snapshot, previous: Option<&Replica>) -> Result<Self, SourceError> {
+    pub fn new(snapshot: Snapshot, previous: Option<&Replica>) -> Result<Self, SourceError> {
         let mut instances = BTreeMap::new();
         for instance in snapshot.instances {
             let key = (instance.service.clone(), instance.instance_id.clone());
@@ -38,7 +38,7 @@ impl Replica {
     }
 
     /// Takes one answer of the watch in: all of it, or (on an error) none of it counts.
-    pub(crate) fn apply(&mut self, answer: WatchAnswer) -> Result<Vec<SetChange>, SourceError> {
+    pub fn apply(&mut self, answer: WatchAnswer) -> Result<Vec<SetChange>, SourceError> {
         let gap = SourceError::Gap { known: self.position.revision.0, from: answer.from.0 };
         if answer.epoch != self.position.epoch || answer.from != self.position.revision {
             return Err(gap);
@@ -85,19 +85,28 @@ impl Replica {
         }
     }
 
-    pub(crate) fn instances(&self) -> Vec<Arc<Instance>> {
+    /// All of it.
+    pub fn instances(&self) -> Vec<Arc<Instance>> {
         self.instances.values().cloned().collect()
     }
 
-    pub(crate) fn position(&self) -> Position {
+    /// Where in history it is.
+    pub fn position(&self) -> Position {
         self.position
     }
 
-    pub(crate) fn state(&self) -> SourceState {
+    /// The digest that both sides have there.
+    pub fn digest(&self) -> SetDigest {
+        self.digest
+    }
+
+    /// What the registry last said of itself.
+    pub fn state(&self) -> SourceState {
         self.state
     }
 
-    pub(crate) fn set_state(&mut self, state: SourceState) {
+    /// The registry said so without a change.
+    pub fn set_state(&mut self, state: SourceState) {
         self.state = state;
     }
 }

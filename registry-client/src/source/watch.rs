@@ -24,7 +24,8 @@ const QUIET_PAUSE: Duration = Duration::from_secs(1);
 
 /// What one long poll brought.
 #[derive(Debug)]
-enum Watched {
+pub enum Watched {
+    /// What is new.
     Changes(Box<WatchAnswer>),
     /// Nothing new; the state if the server told it.
     Quiet(Option<SourceState>),
@@ -36,7 +37,7 @@ enum Watched {
 
 /// Why watching ended. A snapshot is the way on in all cases.
 #[derive(Debug)]
-pub(crate) enum WatchEnd {
+pub enum WatchEnd {
     /// Nothing is wrong: the position fell out of the server's log, or it has a new epoch.
     Gone,
     /// Whoever reads the events wants a whole read.
@@ -64,24 +65,15 @@ pub(crate) async fn follow(driver: &mut Driver, client: &Client, replica: &mut R
                 if reconnecting && !matches!(watched, Watched::OtherKind(_)) {
                     driver.emit(Event::Identified(SourceKind::Watched)).await;
                 }
-                match watched {
-                    Watched::Changes(answer) => match replica.apply(*answer) {
-                        Ok(changes) => {
-                            let (position, state) = (Some(replica.position()), replica.state());
-                            driver.emit(Event::Changed { changes, position, state }).await;
-                        }
-                        Err(error) => return WatchEnd::Broken(error),
-                    },
-                    Watched::Quiet(state) => {
-                        replica.set_state(state.unwrap_or(replica.state()));
-                        let (position, state) = (Some(replica.position()), replica.state());
-                        driver.emit(Event::Alive { position, state }).await;
-                        if !reconnecting {
+                match take(replica, watched) {
+                    Ok(event) => {
+                        let quiet = matches!(event, Event::Alive { .. });
+                        driver.emit(event).await;
+                        if quiet && !reconnecting {
                             sleep(QUIET_PAUSE.saturating_sub(asked.elapsed())).await;
                         }
                     }
-                    Watched::Gone => return WatchEnd::Gone,
-                    Watched::OtherKind(status) => return WatchEnd::Broken(SourceError::Status(status)),
+                    Err(end) => return end,
                 }
                 reconnecting = false;
                 driver.backoff.reset();
@@ -91,6 +83,22 @@ pub(crate) async fn follow(driver: &mut Driver, client: &Client, replica: &mut R
                 driver.failed(error).await;
             }
         }
+    }
+}
+
+/// Takes one answer in: what is to be said of it, or why a snapshot is needed. Pure.
+pub fn take(replica: &mut Replica, watched: Watched) -> Result<Event, WatchEnd> {
+    match watched {
+        Watched::Changes(answer) => {
+            let changes = replica.apply(*answer).map_err(WatchEnd::Broken)?;
+            Ok(Event::Changed { changes, position: Some(replica.position()), state: replica.state() })
+        }
+        Watched::Quiet(state) => {
+            replica.set_state(state.unwrap_or(replica.state()));
+            Ok(Event::Alive { position: Some(replica.position()), state: replica.state() })
+        }
+        Watched::Gone => Err(WatchEnd::Gone),
+        Watched::OtherKind(status) => Err(WatchEnd::Broken(SourceError::Status(status))),
     }
 }
 
