@@ -7,6 +7,7 @@
 //! | `.../stub/hold` | echo once [`Stub::release`] was called |
 //! | `.../stub/chunks/N` | N chunks of 1000 bytes, without a length |
 //! | `.../stub/half-then-hold` | one chunk at once, the second after [`Stub::release`] |
+//! | `.../stub/trailers` | one chunk, then the trailers `grpc-status: 0` and `x-sum: 5` |
 //! | `.../stub/headers` | many kinds of headers, hop-by-hop ones among them |
 //! | `.../stub/cut` | a body that ends before its declared length |
 //! | `.../stub/count` | the number of bytes of the body, read as they come |
@@ -20,13 +21,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -50,6 +51,8 @@ pub struct Stub {
 struct Shared {
     name: String,
     health_path: String,
+    /// It speaks HTTP/2 and nothing else.
+    http2: bool,
     health: AtomicU16,
     /// The status of every other answer; 0: as the table above says.
     answer: AtomicU16,
@@ -71,11 +74,21 @@ impl Stub {
 
     /// Starts one that is healthy at `health_path`.
     pub async fn with_health_path(name: &str, health_path: &str) -> Self {
+        Self::begin(name, health_path, false).await
+    }
+
+    /// Starts one that speaks HTTP/2 with prior knowledge.
+    pub async fn http2(name: &str) -> Self {
+        Self::begin(name, "/health", true).await
+    }
+
+    async fn begin(name: &str, health_path: &str, http2: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             health_path: health_path.to_owned(),
+            http2,
             health: AtomicU16::new(200),
             answer: AtomicU16::new(0),
             delay_ms: AtomicU64::new(0),
@@ -186,6 +199,14 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>, mut stop: watch::Rec
             async move { Ok::<_, Infallible>(answer(&shared, request).await) }
         })
     };
+    if shared.http2 {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .max_concurrent_streams(20)
+            .serve_connection(TokioIo::new(stream), service);
+        let _ = connection.await;
+        shared.open.send_modify(|open| *open -= 1);
+        return;
+    }
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let told_to_stop = async {
@@ -248,6 +269,14 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
                 }
             });
             Response::new(StreamBody::new(halves).boxed_unsync())
+        }
+        "trailers" => {
+            let trailers = HeaderMap::from_iter([
+                (HeaderName::from_static("grpc-status"), HeaderValue::from_static("0")),
+                (HeaderName::from_static("x-sum"), HeaderValue::from_static("5")),
+            ]);
+            let frames = [Frame::data(Bytes::from_static(b"first")), Frame::trailers(trailers)];
+            Response::new(StreamBody::new(stream::iter(frames.map(Ok))).boxed_unsync())
         }
         "headers" => with_headers(),
         "cut" => {

@@ -53,6 +53,15 @@ impl Registry {
         answer
     }
 
+    /// As [`Registry::put`], with metadata.
+    pub async fn put_with(&self, service: &str, instance: &str, url: &str, metadata: Value) -> Answer {
+        let target = format!("/v1/services/{service}/instances/{instance}");
+        let body = json!({ "url": url, "ttl": 3600, "metadata": metadata });
+        let answer = http::send_json(self.address, "PUT", &target, &[TOKEN_HEADER], &body).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+        answer
+    }
+
     /// Registers `service` by the old POST.
     pub async fn post(&self, service: &str, url: &str) -> Answer {
         let body = json!({ "service_name": service, "endpoint": url });

@@ -52,6 +52,7 @@ fn endpoint_json(endpoint: &Endpoint) -> Value {
     json!({
         "instance": spec.instance_id.as_str(),
         "url": spec.url.to_string(),
+        "protocol": spec.protocol.as_str(),
         "status": spec.status.as_str(),
         "takes_requests": endpoint.takes_requests(),
         "health": health_json(&endpoint.health),

@@ -8,7 +8,7 @@ use vertice_registry_client::{SeenInstance, View};
 
 use super::stale::StaleRule;
 use crate::table::compile::ServiceUpdate;
-use crate::table::{CheckKind, EndpointSpec, Origin};
+use crate::table::{CheckKind, EndpointSpec, Origin, Protocol};
 
 /// Fall-back URLs by service, from the configuration and the environment.
 pub type Fallbacks = BTreeMap<ServiceName, Vec<ServiceUrl>>;
@@ -44,8 +44,11 @@ fn registered(seen: &SeenInstance) -> EndpointSpec {
         health: instance.health_endpoint.clone(),
         check: match instance.metadata.get("health") {
             Some("tcp") => CheckKind::Tcp,
+            // A gRPC server has no pages.
+            None if instance.metadata.get("protocol") == Some("grpc") => CheckKind::Tcp,
             _ => CheckKind::Http,
         },
+        protocol: Protocol::of(&instance.metadata),
         weight: instance.weight,
         status: instance.effective_status(),
         version: instance.version.clone(),
@@ -66,6 +69,7 @@ fn written(url: &ServiceUrl) -> EndpointSpec {
         url: url.clone(),
         health: HealthPath::default(),
         check: CheckKind::Http,
+        protocol: Protocol::Http1,
         weight: vertice_registry_api::limits::DEFAULT_WEIGHT,
         status: Status::Up,
         version: None,

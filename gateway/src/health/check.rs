@@ -6,11 +6,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
 use http::header::{CONNECTION, HOST, USER_AGENT};
+use http::{Request, Response};
 use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -18,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use vertice_registry_api::Host;
 
 use super::verdict::CheckResult;
-use crate::table::{CheckKind, EndpointSpec, Origin};
+use crate::table::{CheckKind, EndpointSpec, Origin, Protocol};
 use crate::upstream::AddressPolicy;
 use crate::upstream::connect::is_self_connected;
 
@@ -57,7 +58,13 @@ impl Checker {
         match endpoint.check {
             CheckKind::Tcp => CheckResult::Passed,
             CheckKind::Http => {
-                timeout_at(deadline, ask(endpoint, stream)).await.unwrap_or_else(|_| late(CheckResult::Late))
+                let asking = async {
+                    match endpoint.protocol {
+                        Protocol::Http1 => ask(endpoint, stream).await,
+                        Protocol::Http2 => ask_over_http2(endpoint, stream).await,
+                    }
+                };
+                timeout_at(deadline, asking).await.unwrap_or_else(|_| late(CheckResult::Late))
             }
         }
     }
@@ -120,6 +127,28 @@ async fn ask(endpoint: &EndpointSpec, stream: TcpStream) -> CheckResult {
         // The connection is over; what it brought is with the sender.
         _ = connection => answer.await,
     };
+    judge(answer)
+}
+
+async fn ask_over_http2(endpoint: &EndpointSpec, stream: TcpStream) -> CheckResult {
+    let url = &endpoint.url;
+    let request = Request::get(format!("{url}{}", endpoint.health))
+        .header(USER_AGENT, "vertice-gateway health check")
+        .body(Empty::<bytes::Bytes>::new());
+    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let (Ok(request), Ok((mut sender, connection))) = (request, handshake) else {
+        return CheckResult::BadAnswer;
+    };
+    let mut answer = pin!(sender.send_request(request));
+    let answer = tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        _ = connection => return CheckResult::BadAnswer,
+    };
+    judge(answer)
+}
+
+fn judge(answer: hyper::Result<Response<Incoming>>) -> CheckResult {
     match answer {
         Ok(response) if response.status().is_success() => CheckResult::Passed,
         Ok(response) => CheckResult::BadStatus(response.status().as_u16()),
@@ -149,6 +178,7 @@ mod tests {
             url: ServiceUrl::parse(url).unwrap(),
             health: HealthPath::default(),
             check,
+            protocol: Protocol::Http1,
             weight: 1,
             status: Status::Up,
             version: None,

@@ -208,7 +208,7 @@ mod tests {
     use vertice_registry_api::{HealthPath, ServiceUrl, Status};
 
     use super::*;
-    use crate::table::{CheckKind, Origin};
+    use crate::table::{CheckKind, Origin, Protocol};
 
     fn spec(id: usize, port: u16, weight: u16) -> EndpointSpec {
         EndpointSpec {
@@ -216,6 +216,7 @@ mod tests {
             url: ServiceUrl::parse(&format!("http://10.0.0.1:{port}")).unwrap(),
             health: HealthPath::default(),
             check: CheckKind::Http,
+            protocol: Protocol::Http1,
             weight,
             status: Status::Up,
             version: None,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vertice_registry_api::{HealthPath, InstanceId, ServiceUrl, Status};
+use vertice_registry_api::{HealthPath, InstanceId, Metadata, ServiceUrl, Status};
 
 use crate::health::EndpointHealth;
 
@@ -39,6 +39,33 @@ pub enum CheckKind {
     Tcp,
 }
 
+/// What an endpoint is spoken to in. TLS or not is its URL's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, without asking first: the metadata say `protocol = h2c`, `h2` or `grpc`.
+    Http2,
+}
+
+impl Protocol {
+    /// What the metadata of an instance say; a word that is not known here says nothing.
+    pub fn of(metadata: &Metadata) -> Self {
+        match metadata.get("protocol") {
+            Some("h2c" | "h2" | "grpc") => Self::Http2,
+            _ => Self::Http1,
+        }
+    }
+
+    /// As in `/services`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "http/1.1",
+            Self::Http2 => "h2",
+        }
+    }
+}
+
 /// What is known of one instance before it is judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointSpec {
@@ -50,6 +77,8 @@ pub struct EndpointSpec {
     pub health: HealthPath,
     /// What it takes.
     pub check: CheckKind,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// Its share.
     pub weight: u16,
     /// The word that counts: its owner's, or an operator's.

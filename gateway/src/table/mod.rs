@@ -12,7 +12,7 @@ pub mod compile;
 mod freshness;
 mod published;
 
-pub use endpoint::{CheckKind, Endpoint, EndpointId, EndpointSpec, Origin};
+pub use endpoint::{CheckKind, Endpoint, EndpointId, EndpointSpec, Origin, Protocol};
 pub use freshness::{CanaryProof, Freshness, LastKnownGood};
 pub use published::{CachedTable, Published, TableLease};
 pub use service::{Doubt, Service, ServiceStats, StatusClass, WorkerStats, add_count};

@@ -1,4 +1,4 @@
-//! From an endpoint to an open connection.
+//! From an endpoint to an open socket.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -8,7 +8,6 @@ use tokio::net::TcpStream;
 use vertice_registry_api::Host;
 
 use super::address_policy::AddressPolicy;
-use super::connection::UpstreamConnection;
 use super::error::Failure;
 use crate::table::{Endpoint, Origin};
 
@@ -20,7 +19,7 @@ const KEEP_ALIVE: Duration = Duration::from_mins(1);
 ///
 /// A name is resolved each time, so that a container that came back under another address is found; every address
 /// it resolves to is judged before it is tried, in the resolver's order.
-pub async fn connect(endpoint: &Endpoint, policy: &AddressPolicy) -> Result<UpstreamConnection, Failure> {
+pub async fn connect(endpoint: &Endpoint, policy: &AddressPolicy) -> Result<TcpStream, Failure> {
     let url = &endpoint.spec.url;
     let exempt = endpoint.spec.origin == Origin::Operator;
     let mut failure = Failure::Resolve;
@@ -31,7 +30,7 @@ pub async fn connect(endpoint: &Endpoint, policy: &AddressPolicy) -> Result<Upst
                 tokio::net::lookup_host((&**name, url.port())).await.map_err(|_| Failure::Resolve)?;
             for address in addresses {
                 match open(address, exempt, policy).await {
-                    Ok(connection) => return Ok(connection),
+                    Ok(stream) => return Ok(stream),
                     Err(error) => failure = error,
                 }
             }
@@ -40,11 +39,7 @@ pub async fn connect(endpoint: &Endpoint, policy: &AddressPolicy) -> Result<Upst
     }
 }
 
-async fn open(
-    address: SocketAddr,
-    exempt: bool,
-    policy: &AddressPolicy,
-) -> Result<UpstreamConnection, Failure> {
+async fn open(address: SocketAddr, exempt: bool, policy: &AddressPolicy) -> Result<TcpStream, Failure> {
     if !exempt && policy.refuses(address).is_some() {
         return Err(Failure::Forbidden);
     }
@@ -54,7 +49,7 @@ async fn open(
     }
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE));
-    UpstreamConnection::new(stream).await.map_err(|_| Failure::Connect)
+    Ok(stream)
 }
 
 /// A loopback connect to a free port of the ephemeral range can meet itself (simultaneous open): no server there.

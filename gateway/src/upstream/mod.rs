@@ -8,9 +8,13 @@ pub mod error;
 pub mod request_body;
 pub mod io;
 pub mod connection;
+pub mod shared;
+pub mod translate;
 pub mod connect;
 pub mod pool;
 pub mod response_body;
+mod attempt;
+mod send_http2;
 pub mod send;
 
 pub use address_policy::AddressPolicy;

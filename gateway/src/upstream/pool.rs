@@ -5,7 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use tokio::sync::Notify;
+
 use super::connection::UpstreamConnection;
+use super::error::Failure;
+use super::shared::{SharedConnection, StreamLease};
 use crate::health::EndpointHealth;
 use crate::table::{Endpoint, EndpointId};
 use crate::worker::timer::Tick;
@@ -36,6 +40,10 @@ struct Slot {
     /// Whose slot this is; another serial means that the endpoint before is gone.
     serial: u64,
     idle: Vec<Idle>,
+    /// HTTP/2 connections, used or idle.
+    shared: Vec<Shared>,
+    /// Told when the HTTP/2 connection that is being opened is there, or will not be.
+    opening: Option<Rc<Opened>>,
     in_flight: u32,
     suspect_until: Tick,
     /// Where the counts go; `None` before the first.
@@ -49,6 +57,51 @@ struct Slot {
 struct Idle {
     connection: UpstreamConnection,
     since: Tick,
+}
+
+#[derive(Debug)]
+struct Shared {
+    connection: SharedConnection,
+    last_used: Tick,
+}
+
+/// Who opens the next HTTP/2 connection to an endpoint.
+#[derive(Debug)]
+pub enum Opening {
+    /// The caller, until it drops this.
+    Ours(OpeningGuard),
+    /// Somebody else, who tells what comes of it.
+    Theirs(Rc<Opened>),
+}
+
+/// What came of opening a connection.
+#[derive(Debug, Default)]
+pub struct Opened {
+    done: Notify,
+    failure: Cell<Option<Failure>>,
+}
+
+impl Opened {
+    /// Waits until it is there, or not: then why not. Who opened it may also have given up.
+    pub async fn wait(&self) -> Result<(), Failure> {
+        self.done.notified().await;
+        self.failure.get().map_or(Ok(()), Err)
+    }
+}
+
+/// The right to open a connection; who waits is told when this is dropped.
+#[derive(Debug)]
+pub struct OpeningGuard {
+    pool: Rc<Pool>,
+    endpoint: EndpointId,
+    opened: Rc<Opened>,
+}
+
+impl OpeningGuard {
+    /// It will not be there: who waits need not try the same.
+    pub fn failed(&self, failure: Failure) {
+        self.opened.failure.set(Some(failure));
+    }
 }
 
 /// One request in flight at an endpoint; counted until dropped.
@@ -138,21 +191,50 @@ impl Pool {
         drop(spare);
     }
 
+    /// A place on an HTTP/2 connection, on the first that has one: the others become idle and are closed.
+    pub fn share(&self, endpoint: EndpointId, now: Tick) -> Option<(SharedConnection, StreamLease)> {
+        self.with(endpoint, |slot| {
+            slot.shared.iter_mut().find_map(|shared| {
+                let lease = shared.connection.lease()?;
+                shared.last_used = now;
+                Some((shared.connection.clone(), lease))
+            })
+        })
+    }
+
+    /// Keeps an HTTP/2 connection for others.
+    pub fn put_shared(&self, endpoint: EndpointId, connection: SharedConnection, now: Tick) {
+        self.with(endpoint, |slot| slot.shared.push(Shared { connection, last_used: now }));
+    }
+
+    /// Who opens the next HTTP/2 connection to `endpoint`.
+    pub fn opening(self: &Rc<Self>, endpoint: EndpointId) -> Opening {
+        self.with(endpoint, |slot| {
+            if let Some(opening) = &slot.opening {
+                return Opening::Theirs(opening.clone());
+            }
+            let opened: Rc<Opened> = Rc::default();
+            slot.opening = Some(opened.clone());
+            Opening::Ours(OpeningGuard { pool: self.clone(), endpoint, opened })
+        })
+    }
+
     /// Drops idle connections that are too old or that the endpoint closed, in some of the slots.
     pub fn sweep(&self, now: Tick) {
-        let mut dead = Vec::new();
+        let (mut dead, mut dead_shared) = (Vec::new(), Vec::new());
         {
             let mut slots = self.slots.borrow_mut();
             let start = if self.next_sweep.get() >= slots.len() { 0 } else { self.next_sweep.get() };
             self.next_sweep.set(start + SWEEP_SLOTS);
             let mut nobody = Context::from_waker(Waker::noop());
-            for slot in slots.iter_mut().skip(start).take(SWEEP_SLOTS).filter(|slot| !slot.idle.is_empty()) {
+            for slot in slots.iter_mut().skip(start).take(SWEEP_SLOTS) {
+                dead_shared.extend(slot.shared.extract_if(.., |shared| shared.is_done(now)));
                 let over =
                     |idle: &mut Idle| idle.since + IDLE_TICKS < now || idle.connection.drive(&mut nobody);
                 dead.extend(slot.idle.extract_if(.., over));
             }
         }
-        drop(dead);
+        drop((dead, dead_shared));
     }
 
     /// Idle connections in all.
@@ -184,6 +266,22 @@ impl Pool {
         drop(slots);
         drop(before);
         result
+    }
+}
+
+impl Shared {
+    fn is_done(&mut self, now: Tick) -> bool {
+        if !self.connection.is_idle() {
+            self.last_used = now;
+        }
+        self.connection.is_over() || self.last_used + IDLE_TICKS < now
+    }
+}
+
+impl Drop for OpeningGuard {
+    fn drop(&mut self) {
+        self.pool.with(self.endpoint, |slot| slot.opening = None);
+        self.opened.done.notify_waiters();
     }
 }
 

@@ -87,8 +87,11 @@ impl Body for RequestBody {
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(0));
                 progress.bytes.set(progress.bytes.get() + bytes);
-                progress.last.set(clock.now());
-                clock.progress();
+                // An empty piece brings nobody further.
+                if bytes > 0 || frame.is_trailers() {
+                    progress.last.set(clock.now());
+                    clock.progress();
+                }
                 if incoming.is_end_stream() {
                     progress.finished.set(true);
                 }

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 
 use super::connection::UpstreamConnection;
 use super::pool::{InFlight, Pool};
+use super::shared::StreamLease;
 use crate::fields;
 use crate::table::EndpointId;
 use crate::worker::timer::ConnectionClock;
@@ -19,14 +20,24 @@ use crate::worker::timer::ConnectionClock;
 #[derive(Debug)]
 pub struct ResponseBody {
     pub(super) incoming: Incoming,
-    /// `None` when the connection is driven elsewhere and will not be used again.
-    pub(super) connection: Option<UpstreamConnection>,
+    pub(super) carrier: Carrier,
     pub(super) endpoint: EndpointId,
     pub(super) pool: Rc<Pool>,
     pub(super) clock: Arc<ConnectionClock>,
     pub(super) ended: bool,
     /// Counted until the last byte.
     pub(super) _in_flight: InFlight,
+}
+
+/// What an answer comes over.
+#[derive(Debug)]
+pub enum Carrier {
+    /// A connection of its own, driven here and given back.
+    Own(UpstreamConnection),
+    /// One that is driven elsewhere and will not be used again.
+    Detached,
+    /// A stream of one that others use, too.
+    Shared(StreamLease),
 }
 
 /// Why an answer broke off after its head was sent: nothing can be told to the client but by closing.
@@ -58,14 +69,16 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let this = self.get_mut();
-        if let Some(connection) = &mut this.connection {
+        if let Carrier::Own(connection) = &mut this.carrier {
             connection.drive(cx);
         }
         let polled = Pin::new(&mut this.incoming).poll_frame(cx);
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 // While the client takes nothing this is not polled: the same deadline then ends a reader that stalls.
-                this.clock.progress();
+                if frame.data_ref().is_none_or(|data| !data.is_empty()) {
+                    this.clock.progress();
+                }
                 Poll::Ready(Some(Ok(fields::strip_trailers(frame))))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(StreamError::Upstream(error)))),
@@ -90,7 +103,7 @@ impl Body for ResponseBody {
 impl Drop for ResponseBody {
     /// A connection whose answer was read to its end goes back; whether it is really idle is seen when it is taken.
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take()
+        if let Carrier::Own(connection) = std::mem::replace(&mut self.carrier, Carrier::Detached)
             && (self.ended || self.incoming.is_end_stream())
         {
             self.pool.put(self.endpoint, connection, self.clock.now());

@@ -9,7 +9,7 @@ use super::*;
 use crate::health::{Reporter, Testimony};
 use crate::route::Routes;
 use crate::table::compile::{EndpointIds, Fixed, ServiceUpdate, compile, first};
-use crate::table::{CheckKind, EndpointSpec, Origin};
+use crate::table::{CheckKind, EndpointSpec, Origin, Protocol};
 
 struct Play {
     driver: HealthDriver,
@@ -29,6 +29,7 @@ fn play(count: u16) -> Play {
         url: ServiceUrl::parse(&format!("http://10.0.0.1:{}", 1000 + n)).unwrap(),
         health: HealthPath::default(),
         check: CheckKind::Http,
+        protocol: Protocol::Http1,
         weight: 1,
         status: Status::Up,
         version: None,
