@@ -30,6 +30,13 @@ impl fmt::Display for EnvError {
 
 impl std::error::Error for EnvError {}
 
+impl fmt::Debug for Env {
+    /// Names only: values are often secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.variables.keys()).finish()
+    }
+}
+
 impl Env {
     /// The process's environment. Variables that are not UTF-8 are left out: none of ours can be.
     #[allow(clippy::disallowed_methods, reason = "this is the place that the ban points to")]

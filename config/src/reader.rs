@@ -9,7 +9,7 @@ use crate::diagnostic::Diagnostic;
 use crate::suggest;
 
 /// Bytes of a text: room for tens of thousands of routes, and a bound on what a wrong file can cost.
-const TEXT_BYTES: usize = 4 * 1024 * 1024;
+pub(crate) const TEXT_BYTES: usize = 4 * 1024 * 1024;
 /// Mistakes that are shown; nobody reads more before repairing the first.
 const SHOWN_MISTAKES: usize = 100;
 

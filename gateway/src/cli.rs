@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use vertice_config::Env;
-use vertice_config::gateway::{self, Flags, GatewayConfig};
+use vertice_config::gateway::Flags;
+use vertice_gateway::reload::origin::Origin;
 use vertice_gateway::{app, demo, explain};
 use vertice_process::logging::{self, LogFormat};
-use vertice_process::signals::{Asked, Signals};
 
 /// The front door of all services, which it finds in the registry by name.
 #[derive(Parser)]
@@ -39,7 +39,7 @@ struct RunFlags {
     /// Where clients come in, instead of the file's listeners
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Where operators look in: /live /ready /metrics /table /services /holds /explain
+    /// Where operators look in: /live /ready /metrics /config /table /services /holds /explain
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,
     /// The registry, ours or one that speaks the five old calls
@@ -121,40 +121,16 @@ fn on_runtime<F: Future<Output = Result<(), String>>>(work: F) -> Result<(), Str
 }
 
 fn run_gateway(flags: &RunFlags) -> Result<(), String> {
-    let config = load(flags)?;
+    let origin = origin(flags);
+    let config = origin.read().map_err(|mistakes| mistakes.join("\n"))?;
     logging::start(tracing::Level::INFO, if flags.log_json { LogFormat::Json } else { LogFormat::Text });
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    on_runtime(serve(config))
+    on_runtime(app::run::run(config, origin))
 }
 
-async fn serve(config: GatewayConfig) -> Result<(), String> {
-    let mut signals = Signals::listen().map_err(|error| format!("signals cannot be listened to: {error}"))?;
-    let gateway = app::start(config).await.map_err(|error| error.to_string())?;
-    if let Some(address) = gateway.registry {
-        tracing::info!(%address, "embedded registry listening");
-    }
-    if let Some(address) = gateway.admin {
-        tracing::info!(%address, "admin listening");
-    }
-    for (name, address) in &gateway.listeners {
-        tracing::info!(listener = name, %address, "listening");
-    }
-    while signals.next().await == Asked::Reload {
-        tracing::warn!("reading the configuration again is not offered yet: restart to apply changes");
-    }
-    tracing::info!("stopping: no new connections, requests in flight are finished");
-    if gateway.drain().await {
-        tracing::info!("stopped");
-    } else {
-        tracing::warn!("the drain timeout passed; what was still in flight is cut");
-    }
-    Ok(())
-}
-
-fn load(flags: &RunFlags) -> Result<GatewayConfig, String> {
-    let file = flags.config.as_deref().map(read).transpose()?;
+fn origin(flags: &RunFlags) -> Origin {
     let said = Flags {
         listen: flags.listen,
         admin: flags.admin,
@@ -162,36 +138,23 @@ fn load(flags: &RunFlags) -> Result<GatewayConfig, String> {
         embedded_registry: flags.embedded_registry,
         workers: flags.workers,
         state_dir: flags.state_dir.clone(),
+        upgrade_socket: None,
     };
-    resolve(file.as_ref(), &said)
+    Origin { file: flags.config.clone(), flags: said, env: Env::capture() }
 }
 
 fn check(path: &Path) -> Result<(), String> {
-    let file = read(path)?;
-    let config = resolve(Some(&file), &Flags::default())?;
+    let origin = Origin { file: Some(path.to_owned()), flags: Flags::default(), env: Env::capture() };
+    let config = origin.read().map_err(|mistakes| mistakes.join("\n"))?;
     for warning in &config.warnings {
         println!("warning: {warning}");
     }
     println!(
         "{}: good: {} listener(s), {} route(s), {} service(s) with fall-backs",
-        file.0,
+        path.display(),
         config.listeners.len(),
         config.routes.len(),
         config.services.len()
     );
     Ok(())
-}
-
-/// The file's name and text.
-fn read(path: &Path) -> Result<(String, String), String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok((path.display().to_string(), text))
-}
-
-fn resolve(file: Option<&(String, String)>, flags: &Flags) -> Result<GatewayConfig, String> {
-    let file = file.map(|(name, text)| (name.as_str(), text.as_str()));
-    gateway::resolve(file, &Env::capture(), flags).map_err(|mistakes| {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        lines.join("\n")
-    })
 }

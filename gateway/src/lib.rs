@@ -14,6 +14,8 @@ pub mod health;
 pub mod discovery;
 pub mod admin;
 pub mod telemetry;
+pub mod reload;
+pub mod upgrade;
 pub mod app;
 pub mod explain;
 pub mod reference;

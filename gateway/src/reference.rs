@@ -6,12 +6,14 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc;
+use vertice_config::Env;
+use vertice_config::gateway::{Flags, resolve};
 use vertice_registry_api::ServiceUrl;
-use vertice_registry_api::name::RuleError;
 use vertice_registry_client::View;
 
 use crate::admin::{self, AdminState};
 use crate::http::error::GatewayError;
+use crate::reload::state::ConfigState;
 use crate::route::path::PathError;
 use crate::table::{Published, Table};
 use crate::upstream::Failure;
@@ -77,7 +79,7 @@ fn all() -> Vec<GatewayError> {
 }
 
 /// `docs/reference/metrics.md`
-pub fn metrics() -> Result<String, RuleError> {
+pub fn metrics() -> Result<String, String> {
     let mut page = "# Metrics of the gateway\n\n\
         <!-- Made from the code: cargo run -p vertice-gateway --example reference -- metrics > docs/reference/metrics.md -->\n\n\
         `GET /metrics` on the admin listener, in the OpenMetrics text format. Counters end in `_total`.\n\n\
@@ -99,7 +101,9 @@ pub fn metrics() -> Result<String, RuleError> {
 }
 
 /// A gateway that has seen nothing yet.
-fn sample() -> Result<Arc<AdminState>, RuleError> {
+fn sample() -> Result<Arc<AdminState>, String> {
+    let config = resolve(None, &Env::default(), &Flags::default()).map_err(|m| format!("{m:?}"))?;
+    let (reloads, _) = mpsc::channel(1);
     let (published, _) = Published::new(Table::default());
     let (releases, _) = mpsc::channel(1);
     Ok(Arc::new(AdminState {
@@ -108,8 +112,10 @@ fn sample() -> Result<Arc<AdminState>, RuleError> {
         metrics: Vec::new(),
         health: Arc::default(),
         doors: Arc::new([]),
-        registry_url: ServiceUrl::parse("http://registry:8888")?,
+        registry_url: ServiceUrl::parse("http://registry:8888").map_err(|rule| rule.to_string())?,
         releases,
+        config: Arc::new(ConfigState::new(Arc::new(config), "nowhere".into())),
+        reloads,
     }))
 }
 

@@ -111,7 +111,11 @@ impl Gateway {
             all.extend(["--workers", "2"]);
         }
         all.extend_from_slice(arguments);
-        let mut program = Program::start("vertice-gateway", &all, environment);
+        Self::started(Program::start("vertice-gateway", &all, environment)).await
+    }
+
+    /// `program`, once it has said where it listens.
+    pub async fn started(mut program: Program) -> Self {
         let admin = program.line("its admin address", |line| address_in(line, "admin")).await;
         let address = program
             .line(
@@ -122,6 +126,15 @@ impl Gateway {
             )
             .await;
         Self { program, address, admin }
+    }
+
+    /// With the configuration file `config` and its listeners, ready. [`Gateway::address`] is the last listener's.
+    pub async fn start_configured(config: &std::path::Path, arguments: &[&str]) -> Self {
+        let mut all = vec!["run", "--config", config.to_str().unwrap(), "--admin", "127.0.0.1:0"];
+        all.extend_from_slice(arguments);
+        let gateway = Self::started(Program::start("vertice-gateway", &all, &[])).await;
+        gateway.ready().await;
+        gateway
     }
 
     /// Waits until it is ready.

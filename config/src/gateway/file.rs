@@ -69,6 +69,7 @@ pub(super) struct FileSpec {
     pub(super) registry: RegistrySpec,
     pub(super) workers: Option<usize>,
     pub(super) state_dir: Option<PathBuf>,
+    pub(super) upgrade_socket: Option<PathBuf>,
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) access_log: Option<AccessLogConfig>,
     pub(super) reason_header: bool,
@@ -87,6 +88,7 @@ impl Default for FileSpec {
             registry: RegistrySpec::default(),
             workers: None,
             state_dir: None,
+            upgrade_socket: None,
             trusted_proxies: Vec::new(),
             access_log: None,
             reason_header: true,
@@ -124,6 +126,7 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, wanted: Wa
     let registry = registry::read(reading, root, wanted.token);
     let workers = root.value(reading, "workers", |v| values::number(v, *WORKERS.start(), *WORKERS.end()));
     let state_dir = root.value(reading, "state_dir", values::path);
+    let upgrade_socket = root.value(reading, "upgrade_socket", values::path);
     let trusted_proxies = root.list(reading, "trusted_proxies", "[\"10.0.0.0/8\"]", values::network);
     let reason_header = root.value(reading, "reason_header", values::boolean);
     let access_log = access_log::read(reading, root);
@@ -137,6 +140,7 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, wanted: Wa
         registry,
         workers: workers.map(|said| said.value),
         state_dir: state_dir.map(|said| said.value),
+        upgrade_socket: upgrade_socket.map(|said| said.value),
         trusted_proxies: trusted_proxies
             .map_or_else(Vec::new, |said| said.value.into_iter().map(|net| net.value).collect()),
         access_log,

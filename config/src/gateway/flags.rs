@@ -18,4 +18,6 @@ pub struct Flags {
     pub workers: Option<usize>,
     /// `--state-dir DIR`
     pub state_dir: Option<PathBuf>,
+    /// `--upgrade-socket PATH`
+    pub upgrade_socket: Option<PathBuf>,
 }

@@ -35,8 +35,11 @@ pub use flags::Flags;
 pub use mistake::Mistake;
 pub use resolve::resolve;
 
+/// Bytes of a configuration file that are read.
+pub const FILE_BYTES: usize = crate::reader::TEXT_BYTES;
+
 /// Everything that one gateway process runs with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct GatewayConfig {
     /// Where clients come in; at least one.
     pub listeners: Vec<ListenerConfig>,
@@ -48,6 +51,8 @@ pub struct GatewayConfig {
     pub workers: Option<usize>,
     /// Where the last known good is kept; `None`: nowhere.
     pub state_dir: Option<PathBuf>,
+    /// Where a successor asks for the listening sockets; `None`: nowhere, no upgrade in place.
+    pub upgrade_socket: Option<PathBuf>,
     /// Peers whose `X-Forwarded-*` and `Forwarded` are believed; empty by default.
     pub trusted_proxies: Vec<IpNet>,
     /// One JSON line per request; `None`: off.
@@ -78,7 +83,7 @@ pub struct ListenerConfig {
 }
 
 /// Who knows where services are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RegistryConfig {
     /// Which registry.
     pub place: RegistryPlace,

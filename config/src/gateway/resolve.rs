@@ -111,6 +111,9 @@ fn merge(
         claim("the embedded registry", address, origin);
     }
 
+    let state_dir = flags.state_dir.clone().or(file.state_dir);
+    let beside_state = || state_dir.as_ref().map(|dir| dir.join("upgrade.sock"));
+    let upgrade_socket = flags.upgrade_socket.clone().or(file.upgrade_socket).or_else(beside_state);
     let config = GatewayConfig {
         listeners,
         admin,
@@ -129,7 +132,8 @@ fn merge(
             when_stale: file.registry.when_stale,
         },
         workers: flags.workers.or(file.workers),
-        state_dir: flags.state_dir.clone().or(file.state_dir),
+        state_dir,
+        upgrade_socket,
         trusted_proxies: file.trusted_proxies,
         access_log: file.access_log,
         reason_header: file.reason_header,

@@ -1,11 +1,9 @@
 //! `/holds`: what is served although the registry does not name it; `POST /holds/release` lets it go.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::PoisonError;
 
-use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -16,6 +14,7 @@ use vertice_registry_api::{InstanceId, ServiceName};
 use vertice_registry_client::{HoldReason, SeenInstance, View};
 
 use super::AdminState;
+use super::guard::{not_a_change, refuse};
 use crate::discovery::release::Release;
 
 /// Holds that are listed; more are only counted. A page for a person.
@@ -62,12 +61,8 @@ fn row(name: &ServiceName, seen: &SeenInstance, now: Instant) -> Value {
 
 /// `POST /holds/release?service=S&instance=I`, `?service=S` or `?all=true`.
 pub async fn release(state: &AdminState, request: &Request<Incoming>) -> Answer {
-    let refuse = |status, detail: &str| answer::json(status, json!({"detail": detail}).to_string() + "\n");
-    if *request.method() != Method::POST {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, "POST is wanted here");
-    }
-    if let Err(detail) = from_a_person(request.headers()) {
-        return refuse(StatusCode::FORBIDDEN, detail);
+    if let Some(refused) = not_a_change(request) {
+        return refused;
     }
     let (service, instance) = match parse(request.uri().query().unwrap_or_default()) {
         Ok(meant) => meant,
@@ -88,29 +83,6 @@ pub async fn release(state: &AdminState, request: &Request<Incoming>) -> Answer 
         .map(|one| json!({"service": one.service.as_str(), "instance": one.instance_id.as_str()}))
         .collect();
     answer::json(status, json!({"released": rows}).to_string() + "\n")
-}
-
-/// Whether a change may come from here: not from a page in somebody's browser.
-///
-/// The listener is on loopback, and so is the operator's browser: any page that it shows can send a POST there. Browsers
-/// then say so in `Origin`, and no tool of an operator sends that. A page under a name that its owner turns to 127.0.0.1
-/// (DNS rebinding) is of one origin with us for the browser; it still sends that name as `Host`, so a host must be an
-/// address or `localhost`.
-fn from_a_person(headers: &HeaderMap) -> Result<(), &'static str> {
-    if headers.contains_key(ORIGIN) {
-        return Err("changes are not taken from pages in a browser (the request has an Origin)");
-    }
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        Some(_) | None => host,
-    };
-    let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    if name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok() {
-        Ok(())
-    } else {
-        Err("changes are only taken under an address or localhost: use http://127.0.0.1:PORT")
-    }
 }
 
 type Meant = (Option<ServiceName>, Option<InstanceId>);
@@ -146,38 +118,6 @@ fn parse(query: &str) -> Result<Meant, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_change_comes_from_an_address_and_never_from_a_page() {
-        let headers = |host: &str, origin: Option<&str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(HOST, host.parse().unwrap());
-            if let Some(origin) = origin {
-                headers.insert(ORIGIN, origin.parse().unwrap());
-            }
-            headers
-        };
-        for host in [
-            "127.0.0.1:9901",
-            "127.0.0.1",
-            "[::1]:9901",
-            "[::1]",
-            "localhost:9901",
-            "LOCALHOST",
-            "10.0.0.7:1",
-        ] {
-            assert!(from_a_person(&headers(host, None)).is_ok(), "{host}");
-            for origin in ["http://evil.example", "http://127.0.0.1:9901", "null"] {
-                assert!(from_a_person(&headers(host, Some(origin))).is_err(), "{host} {origin}");
-            }
-        }
-        for host in
-            ["evil.example", "evil.example:9901", "localhost.evil.example", "127.0.0.1.evil.example", ":9901"]
-        {
-            assert!(from_a_person(&headers(host, None)).is_err(), "{host}");
-        }
-        assert!(from_a_person(&HeaderMap::new()).is_err());
-    }
 
     #[test]
     fn it_says_which() {

@@ -39,6 +39,7 @@ type Encoded = Result<(), std::fmt::Error>;
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Encoded {
         let state = &*self.0;
+        configuration(state, &mut encoder)?;
         connections(state, &mut encoder)?;
         requests(state, &mut encoder)?;
         table(state, &mut encoder)?;
@@ -75,6 +76,15 @@ fn family<'a>(
         ConstCounter::new(number).encode(metric.encode_family(&[(label, value)])?)?;
     }
     Ok(())
+}
+
+fn configuration(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+    let generation = usize::try_from(state.config.generation()).unwrap_or(usize::MAX);
+    let help = "Generation of the configuration that runs: 1 at the start, one more with each reload";
+    gauge(encoder, "config_generation", help, approximately(generation))?;
+    family(encoder, "config_reloads", "Reloads of the configuration", "outcome", state.config.counts())?;
+    let help = "1 if the last reload was refused and the configuration before it goes on";
+    gauge(encoder, "config_last_reload_failed", help, if state.config.last_failed() { 1.0 } else { 0.0 })
 }
 
 fn connections(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {

@@ -1,6 +1,8 @@
 //! What operators see on the admin listener, beside `/live`, `/ready` and `/metrics`.
 
+pub mod config;
 pub mod explain;
+pub mod guard;
 pub mod holds;
 pub mod metrics;
 pub mod services;
@@ -18,6 +20,8 @@ use vertice_registry_client::View;
 use crate::discovery::release::Release;
 use crate::health::HealthStats;
 use crate::listener::accept::Door;
+use crate::reload::ReloadOrder;
+use crate::reload::state::ConfigState;
 use crate::table::Published;
 use crate::telemetry::metrics::WorkerMetrics;
 
@@ -38,6 +42,10 @@ pub struct AdminState {
     pub registry_url: ServiceUrl,
     /// To discovery: what operators let go.
     pub releases: mpsc::Sender<Release>,
+    /// The configuration that runs.
+    pub config: Arc<ConfigState>,
+    /// To who applies another one.
+    pub reloads: mpsc::Sender<ReloadOrder>,
 }
 
 /// Answers a path of the gateway's own, `None` for one that it does not have.
@@ -46,8 +54,12 @@ pub async fn answer(state: Arc<AdminState>, request: Request<Incoming>) -> Optio
     if request.uri().path() == "/holds/release" {
         return Some(holds::release(state, &request).await);
     }
+    if request.uri().path() == "/config/reload" {
+        return Some(config::reload(state, &request).await);
+    }
     let query = request.uri().query().unwrap_or_default();
     let answer = match request.uri().path() {
+        "/config" => json(&config::show(state)),
         "/table" => json(&table::show(state)),
         "/services" => json(&services::show(state)),
         "/holds" => json(&holds::show(state)),

@@ -7,5 +7,6 @@ pub mod run;
 pub mod update;
 pub mod stale;
 pub mod release;
+pub mod order;
 pub mod canary;
 pub mod last_known_good;

@@ -13,12 +13,13 @@ use vertice_registry_client::{Source, SourceKind, View};
 
 use super::canary::CanaryDriver;
 use super::last_known_good::keeper::Keeper;
+use super::order::{Order, Reconfigure};
 use super::release::Release;
 use super::stale::StaleRule;
 use super::update::{self, Fallbacks};
 use crate::health::Probed;
-use crate::table::compile::{EndpointIds, Fixed, Reject, compile};
-use crate::table::{CanaryProof, Freshness, LastKnownGood, Published};
+use crate::table::compile::{EndpointIds, Fixed, Reject, compile, reroute};
+use crate::table::{CanaryProof, Freshness, LastKnownGood, Published, Table};
 
 /// Between two looks at the clock.
 const PULSE: Duration = Duration::from_secs(1);
@@ -53,6 +54,8 @@ pub struct Discovery {
     pub canary: CanaryDriver,
     /// What operators let go.
     pub releases: mpsc::Receiver<Release>,
+    /// What another configuration changes.
+    pub orders: mpsc::Receiver<Order>,
     /// Told when the process ends.
     pub shutdown: Option<Shutdown>,
     /// What goes on from table to table.
@@ -94,6 +97,10 @@ pub async fn run(mut discovery: Discovery) {
             }
             Some(release) = discovery.releases.recv() => {
                 discovery.release(release);
+                continue;
+            }
+            Some(order) = discovery.orders.recv() => {
+                discovery.follow(order);
                 continue;
             }
             _ = pulse.tick() => discovery.pulse(Instant::now()),
@@ -167,12 +174,45 @@ impl Discovery {
         let _ = release.reply.send(released);
     }
 
+    fn follow(&mut self, order: Order) {
+        match order {
+            Order::Reconfigure(order) => {
+                let Reconfigure { fixed, fallbacks, when_stale, routes, applied } = *order;
+                let mut changed: BTreeSet<ServiceName> =
+                    self.fixed.configured.union(&fixed.configured).cloned().collect();
+                changed.extend(self.fallbacks.keys().chain(fallbacks.keys()).cloned());
+                if self.rule.then != when_stale {
+                    changed.extend(self.progress.stale.iter().cloned());
+                }
+                if self.fixed.policy != fixed.policy {
+                    // Whom it refuses is judged anew.
+                    changed.extend(
+                        self.with_view(|view| {
+                            view.services().map(|(name, _)| name.clone()).collect::<Vec<_>>()
+                        }),
+                    );
+                }
+                (self.fixed, self.fallbacks, self.rule.then) = (fixed, fallbacks, when_stale);
+                let table = reroute(&self.published.load(), &self.fixed, routes);
+                self.publish_after(Arc::new(table), &changed);
+                // Who asked may have left.
+                let _ = applied.send(());
+            }
+            Order::StopKeeping => self.keeper = None,
+        }
+    }
+
     fn with_view<T>(&self, work: impl FnOnce(&mut View) -> T) -> T {
         work(&mut self.view.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Compiles what changed and publishes it, says how old the truth is, and acknowledges what is in the table.
     fn publish(&mut self, changed: &BTreeSet<ServiceName>) {
+        self.publish_after(self.published.load(), changed);
+    }
+
+    /// As [`Self::publish`], with `previous` as the table to begin with.
+    fn publish_after(&mut self, previous: Arc<Table>, changed: &BTreeSet<ServiceName>) {
         let now = Instant::now();
         let Progress { ids, rejects, .. } = &mut self.progress;
         let (updates, freshness, position, complete) = {
@@ -184,8 +224,9 @@ impl Discovery {
             rejects.retain(|reject| !changed.contains(&reject.service));
             (updates, freshness(&view), view.status().position, view.is_complete())
         };
-        if !updates.is_empty() {
-            let (table, refused) = compile(&self.published.load(), updates, &self.fixed, ids);
+        if !updates.is_empty() || previous.generation != self.published.load().generation {
+            let (table, refused) = compile(&previous, updates, &self.fixed, ids);
+            drop(previous);
             for reject in &refused {
                 tracing::warn!(service = %reject.service, instance = %reject.instance_id, reason = %reject.reason, "an instance was not taken");
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use vertice_config::gateway::HealthConfig;
@@ -39,15 +39,22 @@ const HELD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Whether a held instance lives, for who holds it.
 pub type Probed = (ServiceName, InstanceId, bool);
 
+/// What a configuration says about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthRules {
+    /// The operator's rules.
+    pub rules: HealthConfig,
+    /// Which addresses are not connected to.
+    pub policy: AddressPolicy,
+}
+
 /// What the task is made of.
 #[derive(Debug)]
 pub struct HealthParts {
     /// Where tables come from.
     pub published: Arc<Published>,
-    /// The operator's rules.
-    pub rules: HealthConfig,
-    /// Which addresses are not connected to.
-    pub policy: AddressPolicy,
+    /// The operator's rules; another word of his is followed at once.
+    pub rules: watch::Receiver<HealthRules>,
     /// Endpoints to be looked at, from the workers.
     pub notices: mpsc::Receiver<u64>,
     /// Where checks of held instances are told.
@@ -58,8 +65,9 @@ pub struct HealthParts {
 
 /// Runs for as long as the process.
 pub async fn run(parts: HealthParts) {
-    let HealthParts { published, rules, policy, mut notices, probed, stats } = parts;
-    let mut driver = HealthDriver::new(rules, policy, probed, stats);
+    let HealthParts { published, mut rules, mut notices, probed, stats } = parts;
+    let HealthRules { rules: first, policy } = rules.borrow_and_update().clone();
+    let mut driver = HealthDriver::new(first, policy, probed, stats);
     let mut pulse = interval(PULSE);
     pulse.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut seen = Arc::new(Table::default());
@@ -77,6 +85,10 @@ pub async fn run(parts: HealthParts) {
                     driver.compare(compared);
                 }
                 driver.pulse(Instant::now());
+            }
+            Ok(()) = rules.changed() => {
+                let rules = rules.borrow_and_update().clone();
+                driver.follow(rules, &seen, Instant::now());
             }
             Some(serial) = notices.recv() => driver.noticed(serial, Instant::now()),
             Some(done) = driver.checks.join_next() => driver.done(&done),
@@ -151,6 +163,28 @@ impl HealthDriver {
             restless: HashSet::default(),
             noticed: Vec::new(),
             log: ChangeLog::default(),
+        }
+    }
+
+    /// Other rules hold from now on. What was found out stays, unless nobody is to find out any more.
+    fn follow(&mut self, HealthRules { rules, policy }: HealthRules, table: &Table, now: Instant) {
+        let checks_end = self.rules.active && !rules.active;
+        self.rules = rules;
+        self.checker = Checker::new(policy);
+        if checks_end {
+            // What failed its checks would never pass one again.
+            let (probed, stats) = (self.probed.clone(), self.stats.clone());
+            let fresh = Self::new(rules, AddressPolicy::default(), probed, stats);
+            let before = std::mem::replace(self, fresh);
+            self.checker = before.checker;
+            for endpoint in table.services.iter().flat_map(|service| &service.all) {
+                endpoint.health.show(|shown| (shown.verdict, shown.since) = (Verdict::Untested, now));
+                endpoint.health.set_share(Share::FULL);
+                endpoint.health.set_on_trial(false);
+            }
+        }
+        for service in table.services.iter() {
+            self.take_service(service, now);
         }
     }
 

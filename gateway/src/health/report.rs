@@ -31,14 +31,19 @@ impl Reporter {
     /// The end for the workers, and the one at which endpoints that have to be looked at come out, by serial.
     pub fn new(rules: &HealthConfig) -> (Self, Receiver<u64>) {
         let (notices, receiver) = channel(NOTICES);
+        (Self { notices, connect_failures: 0, errors: 0 }.under(rules), receiver)
+    }
+
+    /// The same end under other rules.
+    #[must_use]
+    pub fn under(&self, rules: &HealthConfig) -> Self {
         // 0 is "never".
         let limit = |limit: u32| if limit == 0 { u32::MAX } else { limit };
-        let reporter = Self {
-            notices,
+        Self {
+            notices: self.notices.clone(),
             connect_failures: limit(rules.eject_after_connect_failures),
             errors: limit(rules.eject_after_errors),
-        };
-        (reporter, receiver)
+        }
     }
 
     /// Takes the testimony of an attempt at `endpoint` in. A success costs three loads, unless it follows a failure.

@@ -14,7 +14,7 @@ use crate::table::Service;
 use crate::telemetry::access_log::Line;
 use crate::upstream::request_body::Progress;
 use crate::upstream::{ResponseBody, response_body::StreamError};
-use crate::worker::Worker;
+use crate::worker::{Settings, Worker};
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ enum Content {
 pub struct Story {
     pub(super) worker: Rc<Worker>,
     pub(super) turn: Turn,
+    /// What held when it began.
+    pub(super) settings: Rc<Settings>,
     pub(super) started: Instant,
     pub(super) asked: Asked,
     pub(super) status: StatusCode,
@@ -143,10 +145,9 @@ impl Story {
     }
 
     fn write_log(&self, notes: &LogNotes, bytes_in: u64) {
-        let Some(log) = &self.worker.log else { return };
         let time =
             i64::try_from(notes.unix_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-        let lost = log.write(&Line {
+        let lost = self.worker.log.write(&Line {
             time: &time.map(|t| t.to_string()).unwrap_or_default(),
             request_id: notes.request_id.to_str().unwrap_or_default(),
             peer: &self.turn.connection().peer_text,
@@ -184,7 +185,8 @@ impl Drop for Story {
         if let Some(notes) = self.log.take() {
             self.write_log(&notes, bytes_in);
         }
-        self.turn.end(self.worker.settings.keep_alive);
+        let last = self.worker.last_request_within(&self.turn.connection().entrance);
+        self.turn.end(last.unwrap_or(self.settings.keep_alive));
     }
 }
 

@@ -6,6 +6,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
@@ -21,6 +22,7 @@ use super::preface::{self, Protocol};
 use super::stream::Stream;
 use super::streams::StreamTasks;
 use super::turn::{Downstream, Turn};
+use crate::listener::entrance::Entrance;
 use crate::telemetry::metrics::RefusedHead;
 use crate::worker::Worker;
 use crate::worker::timer::ConnectionClock;
@@ -58,17 +60,23 @@ enum Ended {
 
 /// Serves `stream` until either side ends it, a deadline passes, or the worker drains. The worker's load was counted up
 /// by who handed the connection over.
-pub async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+///
+/// An idle connection is not closed at once when the worker drains or its listener is closed: what a client sends at that
+/// very moment would get no answer. It has a while for one more request, which is answered with `Connection: close`.
+pub async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, entrance: Arc<Entrance>) {
     let _open = Open(worker.clone());
+    let settings = worker.settings();
     let clock = worker.wheel.add();
     let downstream = Rc::new(Downstream {
         clock: clock.clone(),
-        peer: Peer::new(peer, &worker.settings.trusted_proxies),
+        peer: Peer::new(peer, &settings.trusted_proxies),
         peer_text: peer.ip().to_canonical().to_string(),
+        entrance,
+        settings,
         streams: Cell::new(0),
     });
     // A new connection has as long for its first head as for any other; it does not get to sit idle first.
-    clock.head_begins(worker.settings.head);
+    clock.head_begins(downstream.settings.head);
     let ended = speak(&worker, &downstream, Stream::Tcp(stream)).await;
     clock.close();
     match ended {
@@ -91,7 +99,8 @@ async fn speak(worker: &Rc<Worker>, downstream: &Rc<Downstream>, mut stream: Str
         Some(Err(error)) => return Ended::Broken(error),
         None => return Ended::TimedOut,
     };
-    let io = TokioIo::new(DownstreamIo::new(stream, protocol, first, clock.clone(), worker.settings.head));
+    let io =
+        TokioIo::new(DownstreamIo::new(stream, protocol, first, clock.clone(), downstream.settings.head));
     let ended = match protocol {
         Protocol::Http1 => speak_http1(worker, downstream, io).await,
         Protocol::Http2 => speak_http2(worker, downstream, io).await,
@@ -108,7 +117,7 @@ async fn speak_http1(
     downstream: &Rc<Downstream>,
     io: TokioIo<DownstreamIo>,
 ) -> Option<hyper::Result<()>> {
-    let limits = &worker.settings.limits;
+    let limits = &downstream.settings.limits;
     let service = service_fn(|request| {
         let (worker, turn) = (worker.clone(), Turn::whole(downstream.clone()));
         async move { Ok::<_, Infallible>(pipeline::handle(worker, turn, request).await) }
@@ -120,8 +129,14 @@ async fn speak_http1(
             .max_header_size(limits.header_bytes)
             .serve_connection(io, service)
     );
-    let shut_down = http1::Connection::graceful_shutdown;
-    in_time(&downstream.clock, draining(worker, connection, || false, shut_down)).await
+    let linger = |_: Pin<&mut _>| {
+        if let Some(within) = worker.last_request_within(&downstream.entrance)
+            && downstream.clock.is_waiting()
+        {
+            downstream.clock.wait_for_head(within);
+        }
+    };
+    in_time(&downstream.clock, draining(worker, downstream, connection, || false, linger)).await
 }
 
 async fn speak_http2(
@@ -129,7 +144,7 @@ async fn speak_http2(
     downstream: &Rc<Downstream>,
     io: TokioIo<DownstreamIo>,
 ) -> Option<hyper::Result<()>> {
-    let limits = &worker.settings.limits;
+    let limits = &downstream.settings.limits;
     let tasks = StreamTasks::new(worker.clone());
     let service = service_fn(|request| {
         let clock = tasks.begin(&downstream.clock);
@@ -150,24 +165,26 @@ async fn speak_http2(
         let over = downstream.clock.is_over();
         if over {
             worker.metrics.connections_timed_out.one();
-            downstream.clock.hold(worker.settings.head);
+            downstream.clock.hold(downstream.settings.head);
         }
         over
     };
     let shut_down = http2::Connection::graceful_shutdown;
-    in_time(&downstream.clock, draining(worker, connection, is_over, shut_down)).await
+    in_time(&downstream.clock, draining(worker, downstream, connection, is_over, shut_down)).await
 }
 
-/// Drives `connection`, and tells it once when the worker drains or `is_over` says so.
+/// Drives `connection`, and tells it once when it is to end: the worker drains, its listener was closed, or `is_over` says
+/// so.
 async fn draining<C: Future>(
     worker: &Worker,
+    downstream: &Downstream,
     mut connection: Pin<&mut C>,
     is_over: impl Fn() -> bool,
     shut_down: impl Fn(Pin<&mut C>),
 ) -> C::Output {
     let mut told = false;
     poll_fn(|cx| {
-        if !told && (worker.draining.get() || is_over()) {
+        if !told && (worker.last_request_within(&downstream.entrance).is_some() || is_over()) {
             told = true;
             shut_down(connection.as_mut());
         }

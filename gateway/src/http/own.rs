@@ -74,6 +74,7 @@ fn status(story: &Story, table: &Table) -> serde_json::Value {
             "generation": table.generation,
         },
         "registry": freshness.as_json(),
+        "configuration": story.settings.config.as_json(),
     })
 }
 
@@ -89,7 +90,7 @@ async fn health_check(story: &Story, service: &Service) -> Result<serde_json::Va
         pool: &worker.pool,
         wheel: &worker.wheel,
         clock: story.turn.clock(),
-        policy: &worker.settings.policy,
+        policy: &story.settings.policy,
         connect: HEALTH_TICKS,
         first_byte: HEALTH_TICKS,
         idle: HEALTH_TICKS,

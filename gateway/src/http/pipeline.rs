@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{HeaderValue, VIA};
+use http::header::{CONNECTION, HeaderValue, VIA};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
@@ -54,6 +54,7 @@ pub async fn handle(worker: Rc<Worker>, turn: Turn, request: Request<Incoming>) 
     turn.begin();
     worker.metrics.requests.one();
     let request_id = request_id::settle(&mut parts.headers, &mut worker.random.borrow_mut());
+    let (connection, is_stream) = (turn.connection().clone(), turn.is_stream());
     let mut story = begin(&worker, turn, &parts, &request_id, &body);
     let result = answer(&mut story, parts, body).await;
     let head = story.started.elapsed();
@@ -75,20 +76,24 @@ pub async fn handle(worker: Rc<Worker>, turn: Turn, request: Request<Incoming>) 
         }
         Ok(Outcome::Own(response)) => {
             story.status = response.status();
-            story.turn.clock().stream(worker.settings.keep_alive, Tick::MAX);
+            story.turn.clock().stream(story.settings.keep_alive, Tick::MAX);
             response.map(|body| DownstreamBody::own(body, story))
         }
         Err(error) => refuse(&worker, error, &request_id, story),
     };
     worker.metrics.answered(StatusClass::of(response.status()));
     response.headers_mut().insert(request_id::X_REQUEST_ID, request_id);
+    // An HTTP/2 connection is told by itself.
+    if !is_stream && worker.last_request_within(&connection.entrance).is_some() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
 async fn answer(story: &mut Story, mut parts: Parts, body: RequestBody) -> Result<Outcome, GatewayError> {
     let worker = story.worker.clone();
     let table = worker.tables.current();
-    let limits = &worker.settings.limits;
+    let limits = &story.settings.limits;
     target::check(&parts.uri, &parts.method, limits.target_bytes)?;
     headers::check_count(&parts.headers, limits.header_count)?;
     let host = target::host(&parts.uri, &parts.headers, parts.version)?;
@@ -111,7 +116,7 @@ async fn answer(story: &mut Story, mut parts: Parts, body: RequestBody) -> Resul
         headers::join_crumbs(&mut parts.headers);
     }
     headers::settle_host(&mut parts.headers, parts.uri.authority(), service.name.as_str());
-    pass_on_via(&mut parts.headers, &worker.settings.via)?;
+    pass_on_via(&mut parts.headers, &story.settings.via)?;
     story.turn.connection().peer.tell(&mut parts.headers);
     let mut outgoing = Request::new(body);
     *outgoing.method_mut() = parts.method;
@@ -149,12 +154,13 @@ async fn attempts(
 ) -> Result<Response<ResponseBody>, GatewayError> {
     let worker = story.worker.clone();
     let clock = story.turn.clock().clone();
+    let settings = story.settings.clone();
     let now = worker.wheel.now();
     let attempt = Attempt {
         pool: &worker.pool,
         wheel: &worker.wheel,
         clock: &clock,
-        policy: &worker.settings.policy,
+        policy: &settings.policy,
         connect: ticks(timeouts.connect),
         first_byte: ticks(timeouts.first_byte),
         idle: ticks(timeouts.idle),
@@ -334,7 +340,7 @@ fn begin(
     request_id: &HeaderValue,
     body: &RequestBody,
 ) -> Story {
-    let log = worker.log.is_some().then(|| {
+    let log = worker.log.is_on().then(|| {
         Box::new(LogNotes {
             unix_ms: vertice_process::clock::unix_ms(),
             request_id: request_id.clone(),
@@ -353,6 +359,7 @@ fn begin(
     Story {
         worker: worker.clone(),
         turn,
+        settings: worker.settings(),
         started: Instant::now(),
         asked: Asked { head_only: parts.method == Method::HEAD, grpc: grpc::is_call(&parts.headers) },
         // What the log says of a client that left before there was an answer; nginx's number for it.
@@ -377,8 +384,8 @@ fn refuse(
     // Over HTTP/1.1, a body that was not read to its end would be taken for the next request's head.
     let unread = story.progress.as_ref().is_some_and(|progress| !progress.finished.get());
     let close = unread && !story.turn.is_stream();
-    story.turn.clock().stream(worker.settings.keep_alive, Tick::MAX);
-    let reason_header = worker.settings.reason_header;
+    story.turn.clock().stream(story.settings.keep_alive, Tick::MAX);
+    let reason_header = story.settings.reason_header;
     let response = if story.asked.grpc {
         grpc::refusal(&told, reason_header)
     } else {

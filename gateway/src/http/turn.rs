@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::forwarded::Peer;
+use crate::listener::entrance::Entrance;
+use crate::worker::Settings;
 use crate::worker::timer::{ConnectionClock, Tick};
 
 /// A deadline that is not to come: a century of ticks, which no sum overflows.
@@ -22,6 +24,10 @@ pub struct Downstream {
     pub peer: Peer,
     /// The peer's address, for log lines.
     pub peer_text: String,
+    /// Where it came in.
+    pub entrance: Arc<Entrance>,
+    /// What held when it began.
+    pub settings: Rc<Settings>,
     /// HTTP/2 streams under way.
     pub streams: Cell<u32>,
 }

@@ -15,8 +15,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::watch;
 
+use super::entrance::Entrance;
 use crate::worker::Worker;
 
 /// Connections on their way to another worker; when it is that far behind, the accepting worker keeps them.
@@ -26,7 +26,15 @@ pub const INBOX: usize = 1024;
 const BURST: usize = 64;
 
 /// A connection on its way to its worker, counted in that worker's load already.
-pub type Accepted = (TcpStream, SocketAddr);
+#[derive(Debug)]
+pub struct Accepted {
+    /// Not registered with any runtime yet.
+    pub stream: TcpStream,
+    /// Who it is.
+    pub peer: SocketAddr,
+    /// Where it came in.
+    pub entrance: Arc<Entrance>,
+}
 
 /// How to reach one worker.
 #[derive(Clone, Debug)]
@@ -37,16 +45,17 @@ pub struct Door {
     pub load: Arc<AtomicUsize>,
 }
 
-/// Accepts on `listener` until `stop`, then empties the kernel's queue (who is in there was told that it is connected).
+/// Accepts on `listener` until `entrance` is closed, then empties the kernel's queue (who is in there was told that it is connected).
 ///
 /// `serve` takes a connection that stays with this worker.
 pub async fn accept(
     worker: Rc<Worker>,
     listener: TcpListener,
     doors: Arc<[Door]>,
-    mut stop: watch::Receiver<bool>,
-    serve: impl Fn(TcpStream, SocketAddr),
+    entrance: Arc<Entrance>,
+    serve: impl Fn(Accepted),
 ) {
+    let mut stop = entrance.stopped();
     #[allow(
         deprecated,
         reason = "its successor is unsafe; what it guards against, a descriptor that changes, a TcpListener rules out"
@@ -58,9 +67,8 @@ pub async fn accept(
             return;
         }
     };
-    let limit = worker.settings.limits.connections / doors.len().max(1);
     loop {
-        while worker.connections() >= limit.max(1) {
+        while worker.connections() >= (worker.settings().limits.connections / doors.len().max(1)).max(1) {
             // Full: who waits is in the kernel's queue. A connection that ends is noticed within the pause.
             if *stop.borrow() {
                 break;
@@ -75,7 +83,7 @@ pub async fn accept(
             _ = stop.wait_for(|stop| *stop) => break,
         };
         for _ in 0..BURST {
-            match take(listener.get_ref()) {
+            match take(listener.get_ref(), &entrance) {
                 Ok(accepted) => hand_out(&worker, &doors, accepted, &serve),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready.clear_ready();
@@ -92,18 +100,18 @@ pub async fn accept(
         drop(ready);
         tokio::task::yield_now().await;
     }
-    while let Ok(accepted) = take(listener.get_ref()) {
+    while let Ok(accepted) = take(listener.get_ref(), &entrance) {
         hand_out(&worker, &doors, accepted, &serve);
     }
 }
 
-fn take(listener: &TcpListener) -> io::Result<Accepted> {
+fn take(listener: &TcpListener, entrance: &Arc<Entrance>) -> io::Result<Accepted> {
     let (socket, peer) =
         rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
     // A connection that was reset while it waited may have no peer any more.
     let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
-    Ok((TcpStream::from(socket), peer))
+    Ok(Accepted { stream: TcpStream::from(socket), peer, entrance: entrance.clone() })
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {
@@ -113,33 +121,27 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn hand_out(
-    worker: &Worker,
-    doors: &[Door],
-    (stream, peer): Accepted,
-    serve: &impl Fn(TcpStream, SocketAddr),
-) {
+fn hand_out(worker: &Worker, doors: &[Door], mut accepted: Accepted, serve: &impl Fn(Accepted)) {
     worker.metrics.accepted.one();
     let own = worker.connections();
     let other = other_worker(worker, doors.len()).and_then(|index| doors.get(index));
-    let mut stream = stream;
     if let Some(door) = other
         && door.load.load(Ordering::Relaxed) < own
     {
         door.load.fetch_add(1, Ordering::Relaxed);
-        match door.inbox.try_send((stream, peer)) {
+        match door.inbox.try_send(accepted) {
             Ok(()) => {
                 worker.metrics.handed_over.one();
                 return;
             }
-            Err(TrySendError::Full((back, _)) | TrySendError::Closed((back, _))) => {
+            Err(TrySendError::Full(back) | TrySendError::Closed(back)) => {
                 door.load.fetch_sub(1, Ordering::Relaxed);
-                stream = back;
+                accepted = back;
             }
         }
     }
     worker.load.fetch_add(1, Ordering::Relaxed);
-    serve(stream, peer);
+    serve(accepted);
 }
 
 /// Any worker but this one.

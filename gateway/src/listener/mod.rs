@@ -1,4 +1,6 @@
 //! Listening sockets: one per worker and address, shared by SO_REUSEPORT, and who takes a new connection.
 
 pub mod bind;
+pub mod entrance;
 pub mod accept;
+pub mod open;

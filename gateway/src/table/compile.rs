@@ -84,6 +84,20 @@ pub fn first(fixed: &Fixed, routes: impl FnOnce(&super::Services) -> Routes) -> 
     Table { generation: 0, routes, services }
 }
 
+/// The table after `previous` under another configuration: `routes` is asked with the slot of each service that `fixed`
+/// names. Services that it no longer names go with the next update that finds them empty.
+pub fn reroute(previous: &Table, fixed: &Fixed, routes: impl FnOnce(&super::Services) -> Routes) -> Table {
+    let mut services = previous.services.clone();
+    for name in &fixed.configured {
+        if services.slot(name.as_str()).is_none() {
+            let stats = Arc::new(ServiceStats::new(fixed.workers));
+            services.put(Arc::new(build(name.clone(), Vec::new(), None, stats)));
+        }
+    }
+    let routes = Arc::new(routes(&services));
+    Table { generation: previous.generation + 1, routes, services }
+}
+
 /// The table after `previous` with `updates` applied, and the entries that were not taken.
 ///
 /// An endpoint keeps its id while service, instance and address stay the same. Services that are not named in
@@ -338,6 +352,31 @@ mod tests {
         assert!(Arc::ptr_eq(&of(&tables[1], 0), &of(&tables[2], 0)), "another weight is the same endpoint");
         assert!(!Arc::ptr_eq(&of(&tables[2], 0), &of(&tables[3], 0)), "another address is not");
         assert!(Arc::ptr_eq(&of(&tables[2], 1), &of(&tables[3], 1)));
+    }
+
+    #[test]
+    fn another_configuration_keeps_endpoints_and_drops_what_nobody_names_any_more() {
+        let before = Fixed { configured: BTreeSet::from([name(0), name(1)]), ..fixed() };
+        let after = Fixed { configured: BTreeSet::from([name(1), name(2)]), ..fixed() };
+        let mut ids = EndpointIds::default();
+        let update = |n, endpoints| ServiceUpdate { name: name(n), endpoints, doubt: None };
+        let start = first(&before, |_| Routes::default());
+        let (table, _) = compile(&start, vec![update(1, vec![spec(0, 1, 1)])], &before, &mut ids);
+        let mut asked = Vec::new();
+        let rerouted = reroute(&table, &after, |services| {
+            asked = (0..3).map(|n| services.slot(name(n).as_str())).collect();
+            Routes::default()
+        });
+        assert!(
+            asked.iter().all(Option::is_some),
+            "every service that a route may name has a slot: {asked:?}"
+        );
+        let updates = vec![update(0, vec![]), update(1, vec![spec(0, 1, 1)]), update(2, vec![])];
+        let (now, _) = compile(&rerouted, updates, &after, &mut ids);
+        assert!(now.services.by_name("service0").is_none());
+        assert!(now.services.by_name("service2").is_some());
+        assert_eq!(ids_of(&now), ids_of(&table));
+        assert!(now.generation > table.generation);
     }
 
     #[test]

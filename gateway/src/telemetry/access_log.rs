@@ -56,7 +56,8 @@ pub struct Line<'a> {
 #[derive(Debug)]
 pub struct LogBuffer {
     block: RefCell<Block>,
-    writer: SyncSender<Vec<u8>>,
+    /// `None`: the log is off.
+    writer: RefCell<Option<SyncSender<Vec<u8>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -67,8 +68,20 @@ struct Block {
 
 impl LogBuffer {
     /// A buffer whose blocks go to `writer`.
-    pub fn new(writer: SyncSender<Vec<u8>>) -> Self {
-        Self { block: RefCell::default(), writer }
+    pub fn new(writer: Option<SyncSender<Vec<u8>>>) -> Self {
+        Self { block: RefCell::default(), writer: RefCell::new(writer) }
+    }
+
+    /// Whether lines are wanted.
+    pub fn is_on(&self) -> bool {
+        self.writer.borrow().is_some()
+    }
+
+    /// What is written from now on goes to `writer`; what is here goes to the one before. Returns how many lines were lost.
+    pub fn switch(&self, writer: Option<SyncSender<Vec<u8>>>) -> u64 {
+        let lost = self.flush();
+        *self.writer.borrow_mut() = writer;
+        lost
     }
 
     /// Adds a line. JSON escapes control characters, so a line stays one line. Returns how many lines were lost.
@@ -91,7 +104,9 @@ impl LogBuffer {
             return 0;
         }
         let Block { bytes, lines } = std::mem::take(block);
-        match self.writer.try_send(bytes) {
+        // Off: the requests whose lines these are began while it was on, and nobody wants to know any more.
+        let Some(writer) = &*self.writer.borrow() else { return 0 };
+        match writer.try_send(bytes) {
             Ok(()) => 0,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => lines,
         }

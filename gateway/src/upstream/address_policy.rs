@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use vertice_registry_api::address::{embedded, refused};
 
 /// The rules of one gateway process.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressPolicy {
     /// Loopback addresses are fine only when we listen on loopback ourselves: everything is on one machine then.
     pub loopback_allowed: bool,

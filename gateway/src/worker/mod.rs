@@ -6,21 +6,28 @@ pub mod timer;
 pub mod run;
 
 use std::cell::{Cell, RefCell};
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
+use tokio::sync::oneshot;
 use vertice_config::gateway::LimitsConfig;
 
 use crate::health::{Reporter, Testimony};
+use crate::listener::entrance::Entrance;
+use crate::reload::state::ConfigState;
 use crate::table::{CachedTable, Endpoint};
 use crate::telemetry::access_log::LogBuffer;
 use crate::telemetry::metrics::WorkerMetrics;
 use crate::upstream::{AddressPolicy, Pool};
-use timer::{Tick, Wheel};
+use timer::{Tick, Wheel, ticks};
 
-/// What all workers of a process are told at their start.
-#[derive(Debug)]
+/// What all workers of a process are told at their start, and again with each reload of the configuration. A request uses
+/// one of these from its start to its end.
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Limits of the client side.
     pub limits: LimitsConfig,
@@ -38,7 +45,46 @@ pub struct Settings {
     pub policy: AddressPolicy,
     /// Where is told what endpoints do.
     pub health: Reporter,
+    /// Where blocks of the access log go; `None`: it is off.
+    pub log: Option<SyncSender<Vec<u8>>>,
+    /// Which configuration runs, for who asks.
+    pub config: Arc<ConfigState>,
 }
+
+/// What a worker is told while it runs.
+#[derive(Debug)]
+pub enum Told {
+    /// Accept here.
+    Listen(TcpListener, Arc<Entrance>),
+    /// From the next request on, this holds.
+    Settings(Box<Settings>, oneshot::Sender<()>),
+    /// A listener was closed: its connections should look.
+    Look,
+}
+
+/// How a process drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// It was asked to stop.
+    Stop,
+    /// Another process has taken over.
+    HandedOver,
+}
+
+impl Drain {
+    /// How long an idle connection is kept for one more request, which is told to be the last. A client that sends just
+    /// when its connection is closed gets no answer; who sends nothing for this long is about to send nothing.
+    fn linger(self) -> Tick {
+        match self {
+            // Who stops us has told the clients' side before, or does not care; somebody waits for the end.
+            Self::Stop => ticks(Duration::from_secs(1)),
+            Self::HandedOver => LINGER,
+        }
+    }
+}
+
+/// For connections of a listener that was taken out, and of a process that has a successor: nobody waits for their end.
+const LINGER: Tick = 200;
 
 /// One worker, as its connections see it.
 #[derive(Debug)]
@@ -53,16 +99,16 @@ pub struct Worker {
     pub wheel: Wheel,
     /// Counters.
     pub metrics: Arc<WorkerMetrics>,
-    /// Where log lines go; `None`: the access log is off.
-    pub log: Option<LogBuffer>,
-    /// Told at the start.
-    pub settings: Arc<Settings>,
+    /// Log lines that are not handed over yet.
+    pub log: LogBuffer,
+    /// What holds for the next request.
+    settings: RefCell<Rc<Settings>>,
     /// Open client connections, read by the other workers when they hand one over.
     pub load: Arc<AtomicUsize>,
     /// Randomness for choices and ids.
     pub random: RefCell<fastrand::Rng>,
-    /// Whether connections end after their current request.
-    pub draining: Cell<bool>,
+    /// Whether, and how, connections end after their next answer.
+    pub draining: Cell<Option<Drain>>,
 }
 
 impl Worker {
@@ -70,7 +116,26 @@ impl Worker {
     pub fn attempted(&self, endpoint: &Endpoint, testimony: Option<Testimony>) {
         if let Some(testimony) = testimony {
             self.pool.count(endpoint, testimony != Testimony::Answered);
-            self.settings.health.tell(endpoint, testimony);
+            self.settings.borrow().health.tell(endpoint, testimony);
+        }
+    }
+
+    /// What holds now; taken once per connection and once per request.
+    pub fn settings(&self) -> Rc<Settings> {
+        self.settings.borrow().clone()
+    }
+
+    /// From the next request on, `settings` hold.
+    fn set_settings(&self, settings: Settings) {
+        self.metrics.log_lines_dropped.add(self.log.switch(settings.log.clone()));
+        *self.settings.borrow_mut() = Rc::new(settings);
+    }
+
+    /// Ticks that a connection from `entrance` has for its next request if it is to be the last one.
+    pub fn last_request_within(&self, entrance: &Entrance) -> Option<Tick> {
+        match self.draining.get() {
+            Some(drain) => Some(drain.linger()),
+            None => entrance.is_closing().then_some(LINGER),
         }
     }
 

@@ -2,18 +2,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::timer::{TICK, Wheel};
-use super::{Settings, Worker};
+use super::{Drain, Settings, Told, Worker};
 use crate::http::connection;
 use crate::listener::accept::{Accepted, Door, accept};
 use crate::table::{CachedTable, Published};
@@ -28,8 +27,8 @@ const CHORE_TICKS: u64 = 10;
 pub struct WorkerParts {
     /// Its number, from 0.
     pub index: usize,
-    /// Its socket of each listener.
-    pub listeners: Vec<TcpListener>,
+    /// What it is told while it runs; without a listener it only serves what others hand over.
+    pub told: mpsc::Receiver<Told>,
     /// Connections from other workers.
     pub inbox: mpsc::Receiver<Accepted>,
     /// All workers, itself included.
@@ -38,12 +37,10 @@ pub struct WorkerParts {
     pub published: Arc<Published>,
     /// Its counters.
     pub metrics: Arc<WorkerMetrics>,
-    /// Where log blocks go.
-    pub log: Option<SyncSender<Vec<u8>>>,
-    /// Common to all.
-    pub settings: Arc<Settings>,
-    /// Turns true when the process drains.
-    pub stop: watch::Receiver<bool>,
+    /// Common to all; the first ones.
+    pub settings: Settings,
+    /// Says when the process drains.
+    pub stop: watch::Receiver<Option<Drain>>,
 }
 
 /// Starts the thread. It ends when the process drains and its last connection is through.
@@ -57,8 +54,7 @@ pub fn start(parts: WorkerParts) -> io::Result<JoinHandle<()>> {
 }
 
 async fn run(parts: WorkerParts) {
-    let WorkerParts { index, listeners, mut inbox, doors, published, metrics, log, settings, mut stop } =
-        parts;
+    let WorkerParts { index, mut told, mut inbox, doors, published, metrics, settings, mut stop } = parts;
     let Some(door) = doors.get(index) else { return };
     let worker = Rc::new(Worker {
         index,
@@ -66,52 +62,57 @@ async fn run(parts: WorkerParts) {
         pool: Rc::default(),
         wheel: Wheel::new(),
         metrics,
-        log: log.map(LogBuffer::new),
-        settings,
+        log: LogBuffer::new(settings.log.clone()),
+        settings: RefCell::new(Rc::new(settings)),
         load: door.load.clone(),
         random: RefCell::new(fastrand::Rng::new()),
-        draining: Cell::new(false),
+        draining: Cell::new(None),
     });
     tokio::task::spawn_local(tick(worker.clone()));
-    let mut acceptors = Vec::new();
-    for listener in listeners {
-        let (doors, stop, serving) = (doors.clone(), stop.clone(), worker.clone());
-        let serve = move |stream: TcpStream, peer| begin(&serving, stream, peer);
-        acceptors.push(tokio::task::spawn_local(accept(worker.clone(), listener, doors, stop, serve)));
-    }
-    loop {
+    let mut acceptors = JoinSet::new();
+    let drain = loop {
         tokio::select! {
             accepted = inbox.recv() => match accepted {
-                Some((stream, peer)) => begin(&worker, stream, peer),
-                None => break,
+                Some(accepted) => begin(&worker, accepted),
+                None => break Drain::Stop,
             },
-            _ = stop.wait_for(|stop| *stop) => break,
+            Some(told) = told.recv() => match told {
+                Told::Listen(listener, entrance) => {
+                    let serving = worker.clone();
+                    let serve = move |accepted| begin(&serving, accepted);
+                    acceptors.spawn_local(accept(worker.clone(), listener, doors.clone(), entrance, serve));
+                }
+                Told::Settings(settings, taken) => {
+                    worker.set_settings(*settings);
+                    // Who told may have given up waiting.
+                    let _ = taken.send(());
+                }
+                Told::Look => worker.wheel.wake_all(),
+            },
+            // One that panicked has nothing left to empty.
+            Some(_) = acceptors.join_next() => {}
+            drain = stop.wait_for(Option::is_some) => break drain.ok().and_then(|drain| *drain).unwrap_or(Drain::Stop),
         }
-    }
+    };
     // Who is connected hears of it first: at the limit on connections nobody else gets in before some of them end.
-    worker.draining.set(true);
+    worker.draining.set(Some(drain));
     worker.wheel.drain();
-    for acceptor in acceptors {
-        // An acceptor that panicked has nothing left to empty.
-        let _ = acceptor.await;
-    }
+    while acceptors.join_next().await.is_some() {}
     // Other workers may still have handed something over before they stopped.
     while worker.connections() > 0 {
         tokio::select! {
-            Some((stream, peer)) = inbox.recv() => begin(&worker, stream, peer),
+            Some(accepted) = inbox.recv() => begin(&worker, accepted),
             () = tokio::time::sleep(Duration::from_millis(10)) => {}
         }
     }
-    if let Some(log) = &worker.log {
-        worker.metrics.log_lines_dropped.add(log.flush());
-    }
+    worker.metrics.log_lines_dropped.add(worker.log.flush());
 }
 
 /// Registers the connection with this worker's runtime and serves it.
-fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+fn begin(worker: &Rc<Worker>, Accepted { stream, peer, entrance }: Accepted) {
     match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => {
-            tokio::task::spawn_local(connection::serve(worker.clone(), stream, peer));
+            tokio::task::spawn_local(connection::serve(worker.clone(), stream, peer, entrance));
         }
         Err(error) => {
             worker.load.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
@@ -131,9 +132,7 @@ async fn tick(worker: Rc<Worker>) {
         if worker.wheel.now().is_multiple_of(CHORE_TICKS) {
             worker.pool.sweep(worker.wheel.now());
             worker.pool.flush_counts();
-            if let Some(log) = &worker.log {
-                worker.metrics.log_lines_dropped.add(log.flush());
-            }
+            worker.metrics.log_lines_dropped.add(worker.log.flush());
         }
     }
 }

@@ -197,6 +197,11 @@ impl Wheel {
     /// From now on every connection is woken at each look: the process drains.
     pub fn drain(&self) {
         self.draining.set(true);
+        self.wake_all();
+    }
+
+    /// Wakes every connection: something that they look at has changed.
+    pub fn wake_all(&self) {
         for clock in self.slots.borrow().iter().flatten() {
             clock.wake();
         }

@@ -1,0 +1,169 @@
+//! `/config`: the configuration that runs; `POST /config/reload` reads it again.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use vertice_config::gateway::{
+    AccessLogConfig, GatewayConfig, HostPattern, PathPattern, PathRewrite, RegistryPlace, RouteConfig,
+    TimeoutsConfig, WhenStale,
+};
+use vertice_process::answer::{self, Answer};
+
+use super::AdminState;
+use super::guard::{not_a_change, refuse};
+use crate::reload::ReloadOrder;
+use crate::reload::state::{ReloadOutcome, Reloaded};
+
+/// The page.
+pub fn show(state: &AdminState) -> Value {
+    let mut page = state.config.details();
+    if let Some(page) = page.as_object_mut() {
+        page.insert("config".to_owned(), config(&state.config.config()));
+    }
+    page
+}
+
+/// `POST /config/reload`. Answered when it is applied, or refused.
+pub async fn reload<B>(state: &AdminState, request: &Request<B>) -> Answer {
+    if let Some(refused) = not_a_change(request) {
+        return refused;
+    }
+    let (reply, done) = oneshot::channel();
+    let busy = "the process is busy with another change; try again";
+    if state.reloads.try_send(ReloadOrder { reply }).is_err() {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, busy);
+    }
+    let Ok(Reloaded { outcome, generation, errors }) = done.await else {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, busy);
+    };
+    let status = match outcome {
+        ReloadOutcome::Applied | ReloadOutcome::Unchanged => StatusCode::OK,
+        ReloadOutcome::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        ReloadOutcome::NeedsRestart | ReloadOutcome::Failed => StatusCode::CONFLICT,
+    };
+    let body = json!({"outcome": outcome.as_str(), "generation": generation, "errors": errors});
+    answer::json(status, body.to_string() + "\n")
+}
+
+/// Everything but secrets. Each type is taken apart, so that a new setting cannot be forgotten.
+fn config(config: &GatewayConfig) -> Value {
+    let GatewayConfig {
+        listeners,
+        admin,
+        registry,
+        workers,
+        state_dir,
+        upgrade_socket,
+        trusted_proxies,
+        access_log,
+        reason_header,
+        timeouts: general,
+        limits,
+        health,
+        services,
+        routes,
+        warnings,
+    } = config;
+    json!({
+        "workers": workers,
+        "state_dir": state_dir,
+        "upgrade_socket": upgrade_socket,
+        "trusted_proxies": texts(trusted_proxies),
+        "reason_header": reason_header,
+        "listeners": listeners.iter().map(|one| json!({"name": one.name, "address": one.address.to_string()})).collect::<Vec<_>>(),
+        "admin": admin.map(|address| address.to_string()),
+        "registry": {
+            "place": match &registry.place {
+                RegistryPlace::Embedded(address) => format!("embedded at {address}"),
+                RegistryPlace::Remote(url) => url.to_string(),
+            },
+            "token": registry.token.as_ref().map(|_| "[secret]"),
+            "request_timeout": time(registry.request_timeout),
+            "poll_interval": time(registry.poll_interval),
+            "stale_after": registry.stale_after.map(time),
+            "when_stale": match registry.when_stale {
+                WhenStale::Serve => "serve",
+                WhenStale::Refuse => "refuse",
+            },
+        },
+        "access_log": access_log.as_ref().map(|log| match log {
+            AccessLogConfig::Stdout => "stdout".to_owned(),
+            AccessLogConfig::File(path) => path.display().to_string(),
+        }),
+        "timeouts": timeouts(general),
+        "limits": {
+            "header_bytes": limits.header_bytes,
+            "header_count": limits.header_count,
+            "target_bytes": limits.target_bytes,
+            "connections": limits.connections,
+            "streams": limits.streams,
+            "head_timeout": time(limits.head_timeout),
+            "keep_alive": time(limits.keep_alive),
+            "drain_timeout": time(limits.drain_timeout),
+        },
+        "health": {
+            "active": health.active,
+            "interval": time(health.interval),
+            "timeout": time(health.timeout),
+            "unhealthy_after": health.unhealthy_after,
+            "healthy_after": health.healthy_after,
+            "eject_after_connect_failures": health.eject_after_connect_failures,
+            "eject_after_errors": health.eject_after_errors,
+            "max_ejected_percent": health.max_ejected_percent,
+            "panic_percent": health.panic_percent,
+            "slow_start": health.slow_start.map(time),
+        },
+        "services": services.iter().map(|service| json!({
+            "name": service.name.as_str(),
+            "fallback": texts(&service.fallback),
+        })).collect::<Vec<_>>(),
+        "routes": routes.iter().map(route).collect::<Vec<_>>(),
+        "warnings": warnings,
+    })
+}
+
+fn route(route: &RouteConfig) -> Value {
+    let RouteConfig { name, host, path, methods, headers, service, rewrite, timeouts: own } = route;
+    json!({
+        "name": name,
+        "host": host.as_ref().map(|host| match host {
+            HostPattern::Exact(host) => host.clone(),
+            HostPattern::Wildcard(domain) => format!("*.{domain}"),
+        }),
+        "path": match path {
+            PathPattern::Exact(path) => json!({"exact": path}),
+            PathPattern::Prefix(prefix) => json!({"prefix": prefix}),
+        },
+        "methods": texts(methods),
+        // A value may be what lets a request in.
+        "headers": headers.iter().map(|header| header.name.as_str()).collect::<Vec<_>>(),
+        "service": service.as_str(),
+        "rewrite": match rewrite {
+            PathRewrite::Keep => json!("keep"),
+            PathRewrite::StripPrefix => json!("strip_prefix"),
+            PathRewrite::ReplacePrefix(prefix) => json!({"replace_prefix": prefix}),
+        },
+        "timeouts": timeouts(own),
+    })
+}
+
+fn timeouts(timeouts: &TimeoutsConfig) -> Value {
+    let TimeoutsConfig { connect, first_byte, idle, total } = timeouts;
+    json!({
+        "connect": time(*connect),
+        "first_byte": time(*first_byte),
+        "idle": time(*idle),
+        "total": total.map(time),
+    })
+}
+
+fn time(duration: Duration) -> String {
+    format!("{duration:?}")
+}
+
+fn texts<T: Display>(values: &[T]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}

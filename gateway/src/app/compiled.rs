@@ -1,0 +1,101 @@
+//! What the parts of a process are told of its configuration. Pure.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use http::HeaderValue;
+use vertice_config::gateway::{GatewayConfig, PathPattern};
+
+use crate::discovery::update::Fallbacks;
+use crate::health::Reporter;
+use crate::reload::state::ConfigState;
+use crate::route::{Action, OwnAnswer, Route, Routes};
+use crate::table::compile::Fixed;
+use crate::upstream::AddressPolicy;
+use crate::worker::Settings;
+use crate::worker::timer::ticks;
+
+/// What stays the same over every configuration of one process.
+#[derive(Debug)]
+pub(super) struct Lasting {
+    pub(super) workers: usize,
+    /// Our signature in requests that we pass on.
+    pub(super) via: HeaderValue,
+    pub(super) health: Reporter,
+    pub(super) state: Arc<ConfigState>,
+}
+
+/// What workers are told.
+pub(super) fn settings(
+    config: &GatewayConfig,
+    lasting: &Lasting,
+    policy: AddressPolicy,
+    log: Option<SyncSender<Vec<u8>>>,
+) -> Settings {
+    Settings {
+        head: ticks(config.limits.head_timeout),
+        keep_alive: ticks(config.limits.keep_alive),
+        limits: config.limits,
+        trusted_proxies: config.trusted_proxies.clone(),
+        reason_header: config.reason_header,
+        via: lasting.via.clone(),
+        policy,
+        health: lasting.health.under(&config.health),
+        log,
+        config: lasting.state.clone(),
+    }
+}
+
+/// What no table changes.
+pub(super) fn fixed(config: &GatewayConfig, workers: usize, policy: AddressPolicy) -> Fixed {
+    let named = config.services.iter().map(|service| service.name.clone());
+    let configured: BTreeSet<_> =
+        named.chain(config.routes.iter().map(|route| route.service.clone())).collect();
+    Fixed { workers, configured, policy, newcomers_wait: config.health.active }
+}
+
+/// Where services are that the registry does not know.
+pub(super) fn fallbacks(config: &GatewayConfig) -> Fallbacks {
+    config.services.iter().map(|service| (service.name.clone(), service.fallback.clone())).collect()
+}
+
+/// The configured routes and the gateway's own.
+pub(super) fn routes(config: &GatewayConfig, slot: impl Fn(&str) -> Option<usize>) -> Routes {
+    let timeouts = config.timeouts;
+    let configured = config.routes.iter().filter_map(|route| {
+        // Every service that a route names has a slot: `fixed` lists them.
+        let slot = slot(route.service.as_str())?;
+        Some(Route {
+            name: route.name.clone(),
+            host: route.host.clone(),
+            path: route.path.clone(),
+            methods: route.methods.clone(),
+            headers: route.headers.clone(),
+            action: Action::ToService { slot, rewrite: route.rewrite.clone() },
+            timeouts: route.timeouts,
+            built_in: false,
+        })
+    });
+    let own = |name: &str, path: PathPattern, action: Action| Route {
+        name: name.to_owned(),
+        host: None,
+        path,
+        methods: Vec::new(),
+        headers: Vec::new(),
+        action,
+        timeouts,
+        built_in: true,
+    };
+    let built_in = [
+        own("v2", PathPattern::Prefix("/v2".into()), Action::ToNamed),
+        own("health", PathPattern::Exact("/health".into()), Action::Own(OwnAnswer::Health)),
+        own("gateway-status", PathPattern::Exact("/gateway/status".into()), Action::Own(OwnAnswer::Status)),
+        own(
+            "gateway-health-check",
+            PathPattern::Prefix("/gateway/health-check".into()),
+            Action::Own(OwnAnswer::HealthCheck),
+        ),
+    ];
+    Routes::compile(configured.chain(built_in).collect())
+}

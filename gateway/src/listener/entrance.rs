@@ -1,0 +1,56 @@
+//! What the connections of one listener share, on whatever worker they are, for as long as the last of them lives.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use vertice_config::gateway::ListenerConfig;
+
+/// One listener, as its acceptors and connections see it.
+#[derive(Debug)]
+pub struct Entrance {
+    /// What the configuration says of it now. A reload that keeps its address replaces it; a connection takes it once, when
+    /// it begins.
+    rules: ArcSwap<ListenerConfig>,
+    /// The same as `stop`, for who asks with every poll.
+    closing: AtomicBool,
+    stop: watch::Sender<bool>,
+}
+
+impl Entrance {
+    /// An open one.
+    pub fn new(rules: ListenerConfig) -> Self {
+        Self {
+            rules: ArcSwap::from_pointee(rules),
+            closing: AtomicBool::new(false),
+            stop: watch::Sender::new(false),
+        }
+    }
+
+    /// What is said of it now.
+    pub fn rules(&self) -> Arc<ListenerConfig> {
+        self.rules.load_full()
+    }
+
+    /// From the next connection on, `rules` hold.
+    pub fn set_rules(&self, rules: ListenerConfig) {
+        self.rules.store(Arc::new(rules));
+    }
+
+    /// No new connections, and those that are there end after their next answer. There is no way back.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+        self.stop.send_replace(true);
+    }
+
+    /// Whether it is closed.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Turns true when it is closed.
+    pub fn stopped(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+}

@@ -1,0 +1,99 @@
+//! Sockets that are open already when the process starts: which listener gets which.
+
+use std::net::{SocketAddr, TcpListener};
+
+use vertice_config::gateway::ListenerConfig;
+
+use crate::app::StartError;
+
+/// What was inherited and not taken yet.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// Whose word counts: a service manager names its sockets after our listeners, whatever their addresses, and must not
+    /// hold one that nobody serves.
+    by_name: bool,
+    listeners: Vec<InheritedListener>,
+    admin: Option<InheritedListener>,
+}
+
+/// The sockets of one listener.
+#[derive(Debug)]
+pub struct InheritedListener {
+    /// As its owner calls it.
+    pub name: String,
+    /// As its owner's configuration has it (port 0 stays port 0), or where it is.
+    pub address: SocketAddr,
+    /// All on the same address.
+    pub sockets: Vec<TcpListener>,
+}
+
+impl Inherited {
+    /// Nothing.
+    pub fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// From the process before. A listener is the same while its address is; what the new configuration does not have is
+    /// left to the one before to drain.
+    pub fn handed_over(listeners: Vec<InheritedListener>, admin: Option<InheritedListener>) -> Self {
+        Self { by_name: false, listeners, admin }
+    }
+
+    /// The sockets for `wanted`.
+    pub fn take(&mut self, wanted: &ListenerConfig) -> Option<Vec<TcpListener>> {
+        let (name, address) = (&wanted.name, wanted.address);
+        let both = |there: &InheritedListener| there.name == *name && there.address == address;
+        let one =
+            |there: &InheritedListener| there.address == address || (self.by_name && there.name == *name);
+        let position =
+            self.listeners.iter().position(both).or_else(|| self.listeners.iter().position(one))?;
+        Some(self.listeners.remove(position).sockets)
+    }
+
+    /// The socket of the admin listener at `address`.
+    pub fn take_admin(&mut self, address: SocketAddr) -> Option<TcpListener> {
+        let by_name = self.by_name;
+        let admin = self.admin.take_if(|admin| by_name || admin.address == address)?;
+        admin.sockets.into_iter().next()
+    }
+
+    /// Refuses a socket of the service manager that nobody has taken: clients would connect and wait for ever.
+    pub fn nothing_left(self) -> Result<(), StartError> {
+        match self.listeners.into_iter().chain(self.admin).next().filter(|_| self.by_name) {
+            Some(left) => Err(StartError::Unclaimed { name: left.name, address: left.address }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inherited(by_name: bool, listeners: &[(&str, &str)]) -> Inherited {
+        let of = |(name, address): &(&str, &str)| InheritedListener {
+            name: (*name).to_owned(),
+            address: address.parse().unwrap(),
+            sockets: Vec::new(),
+        };
+        Inherited { by_name, listeners: listeners.iter().map(of).collect(), admin: None }
+    }
+
+    #[test]
+    fn sockets_go_to_the_listener_of_their_address_and_those_of_a_service_manager_to_their_name_too() {
+        let (a, b) = ("127.0.0.1:1", "127.0.0.1:2");
+        for (by_name, there, wanted, taken) in [
+            (false, ("x", a), ("x", a), true),
+            (false, ("x", a), ("y", a), true),
+            (false, ("x", a), ("x", b), false),
+            (true, ("x", a), ("x", b), true),
+            (true, ("x", a), ("y", a), true),
+            (true, ("x", a), ("y", b), false),
+        ] {
+            let mut inherited = inherited(by_name, &[there]);
+            let wanted = ListenerConfig { name: wanted.0.into(), address: wanted.1.parse().unwrap() };
+            assert_eq!(inherited.take(&wanted).is_some(), taken, "{there:?} {wanted:?}");
+            assert_eq!(inherited.nothing_left().is_ok(), taken || !by_name);
+        }
+    }
+}
