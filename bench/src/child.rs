@@ -77,7 +77,10 @@ impl Child {
         if let Some(pid) = self.pid() {
             kill_process(pid, Signal::TERM).map_err(|error| format!("{}: {error}", self.name))?;
         }
-        match timeout(limit, self.process.wait()).await {
+        let ended = timeout(limit, self.process.wait()).await;
+        // Its pipe is closed now: the reader ends after the last line.
+        while matches!(timeout(GRACE, self.lines.changed()).await, Ok(Ok(()))) {}
+        match ended {
             Ok(Ok(status)) if status.success() => Ok(self.text()),
             Ok(Ok(status)) => Err(format!("{} ended with {status}:\n{}", self.name, self.text())),
             Ok(Err(error)) => Err(format!("{} was lost: {error}", self.name)),

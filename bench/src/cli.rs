@@ -10,7 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::machine::Machine;
 use crate::programs::Programs;
 use crate::report::{self, Outcome};
-use crate::scenario::{cpu, failover, million, outage, propagation, restart, sidecar_rss, swap, watchers};
+use crate::scenario::{
+    cpu, failover, million, outage, propagation, restart, rolling, sidecar_rss, swap, watchers,
+};
 
 /// Measures the programs of the `dist` profile. Progress while it runs, a table at the end; JSON and Markdown in --out
 ///
@@ -52,6 +54,9 @@ pub(crate) struct Options {
     /// propagation: seed of the pauses between registrations; drawn and printed if not given
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// rolling: restarts of an instance
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rolls: u32,
     /// Folder of the programs to measure
     #[arg(long, value_name = "DIR", default_value = "target/dist")]
     programs: PathBuf,
@@ -81,6 +86,8 @@ enum Scenario {
     Watchers,
     /// Registrations while the Redis of two registries fails over
     Failover,
+    /// Rolling restarts under load, each instance drained by the barrier
+    Rolling,
 }
 
 /// Does what the command line says.
@@ -147,5 +154,6 @@ async fn one(scenario: Scenario, programs: &Programs, options: &Options) -> Resu
         Scenario::Million => million::run(programs, options).await,
         Scenario::Watchers => watchers::run(programs, options).await,
         Scenario::Failover => failover::run(programs).await,
+        Scenario::Rolling => rolling::run(programs, options.rolls).await,
     }
 }

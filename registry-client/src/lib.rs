@@ -24,5 +24,6 @@ pub use error::SourceError;
 pub use event::{Authority, Event, Reject, SetChange, SourceKind};
 pub use http::Answer;
 pub use registration::{Phase, Registrar, RegistrarConfig, RegistrarState, RegistryKind};
+pub use source::report::Report;
 pub use source::{Source, SourceConfig};
 pub use view::{Hold, HoldEnd, HoldReason, Known, Released, SeenInstance, SeenService, SourceStatus, View};

@@ -1,6 +1,7 @@
 //! Registering one instance and keeping it registered, with either kind of registry.
 
 pub(crate) mod calls;
+pub(crate) mod drain;
 pub(crate) mod driver;
 pub mod judge;
 pub mod pace;
@@ -55,6 +56,8 @@ pub struct RegistrarState {
     pub failures: u32,
     /// Why the last of them failed, in the server's words where it had any.
     pub last_error: Option<String>,
+    /// Gateways that cannot use the instance as it is registered, and why.
+    pub rejections: Vec<String>,
 }
 
 /// Keeps one instance registered until it is told otherwise. Dropping it stops the heartbeats without a goodbye.
@@ -98,7 +101,9 @@ impl Registrar {
         self.state.clone()
     }
 
-    /// Takes the registration back and ends, within `limit`. Whether it ended in time; if not, the lease runs out.
+    /// Takes the registration back and ends, within `limit`. Our registry is told first that the instance drains, and
+    /// every live gateway is waited for, up to some seconds, until it sends nothing new there. Whether it ended in time;
+    /// if not, the registry removes a draining instance soon, and any other when its lease runs out.
     pub async fn deregister(mut self, limit: Duration) -> bool {
         self.stop.send_replace(true);
         tokio::time::timeout(limit, &mut self.task).await.is_ok()

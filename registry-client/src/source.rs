@@ -5,6 +5,7 @@ pub(crate) mod identify;
 pub mod replica;
 pub mod watch;
 pub(crate) mod ack;
+pub(crate) mod report;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::http::Client;
 use crate::poll;
 use identify::{Identity, identify};
 use replica::Replica;
+use report::Report;
 use watch::WatchEnd;
 
 /// Events that wait for a slow consumer before the source waits too: a few watch answers, each bounded itself.
@@ -43,7 +45,7 @@ pub struct SourceConfig {
     pub poll_interval: Duration,
     /// How long a watch may be silent before the registry has to say that it is there; `None`: nearly a minute.
     pub watch_wait: Option<Duration>,
-    /// The name under which applied revisions are acknowledged; `None`: they are not.
+    /// The name under which applied revisions are acknowledged and findings are told; `None`: they are not.
     pub gateway_id: Option<String>,
 }
 
@@ -52,6 +54,7 @@ pub struct SourceConfig {
 pub struct Source {
     events: mpsc::Receiver<Event>,
     applied: latest::Sender<Option<Position>>,
+    report: latest::Sender<Report>,
     resync: Arc<Notify>,
     task: JoinHandle<()>,
 }
@@ -60,9 +63,10 @@ pub struct Source {
 pub fn start(config: SourceConfig) -> Source {
     let (sender, events) = mpsc::channel(EVENTS_QUEUED);
     let (applied, to_acknowledge) = latest::channel(None);
+    let (report, to_report) = latest::channel(Report::default());
     let resync = Arc::new(Notify::new());
-    let task = tokio::spawn(run(config, sender, to_acknowledge, resync.clone()));
-    Source { events, applied, resync, task }
+    let task = tokio::spawn(run(config, sender, to_acknowledge, to_report, resync.clone()));
+    Source { events, applied, report, resync, task }
 }
 
 impl Source {
@@ -75,6 +79,16 @@ impl Source {
     /// `gateway_id` is set) in the background: the drain barrier waits for it. Call it after the swap.
     pub fn applied(&self, position: Position) {
         self.applied.send_if_modified(|last| last.replace(position) != Some(position));
+    }
+
+    /// Says what this gateway found out about what the source said. It is told to the registry (if `gateway_id` is set)
+    /// in the background, and repeated before the registry forgets it. Only for a registry that is watched.
+    pub fn report(&self, report: Report) {
+        self.report.send_if_modified(|last| {
+            let changed = *last != report;
+            *last = report;
+            changed
+        });
     }
 
     /// Asks for a whole read over a new connection. A registry without history is read whole all the time: there this
@@ -117,6 +131,7 @@ async fn run(
     config: SourceConfig,
     events: mpsc::Sender<Event>,
     applied: latest::Receiver<Option<Position>>,
+    findings: latest::Receiver<Report>,
     resync: Arc<Notify>,
 ) {
     let mut driver = Driver { config, backoff: RECONNECT, random: fastrand::Rng::new(), resync, events };
@@ -128,10 +143,12 @@ async fn run(
     };
     let gateway = driver.config.gateway_id.clone();
     let deadline = driver.config.request_timeout;
-    let acknowledge = ack::acknowledge(client.clone(), gateway, applied, deadline);
+    let acknowledge = ack::acknowledge(client.clone(), gateway.clone(), applied, deadline);
+    let report = report::report(client.clone(), gateway, findings, deadline);
     tokio::select! {
         () = listen(&mut driver, client) => {}
         () = acknowledge => {}
+        () = report => {}
     }
 }
 

@@ -11,6 +11,7 @@ use vertice_registry_api::register::Registration;
 use vertice_registry_api::{Metadata, Status};
 use vertice_registry_client::{Phase, Registrar, RegistrarConfig, RegistrarState, RegistryKind};
 
+const DELETE_7: &str = "DELETE /v1/services/alpha/instances/a:1?generation=7";
 const PUT: &str = "PUT /v1/services/alpha/instances/a:1";
 
 fn registration() -> Registration {
@@ -70,14 +71,60 @@ async fn with_ours_it_puts_beats_and_takes_back() {
     let goodbye = tokio::spawn(registrar.deregister(PATIENCE));
     loop {
         let asked = script.next().await;
-        if asked.method == "DELETE" {
+        if asked.method == "PATCH" {
             assert_eq!(asked.path, "/v1/services/alpha/instances/a:1?generation=7");
-            asked.answer_json(200, &json!({}));
+            assert_eq!(asked.json(), json!({"status": "draining", "deadline_s": 15}));
+            asked.answer_json(
+                200,
+                &json!({"message": "ok", "generation": 7, "epoch": epoch(1), "revision": 9}),
+            );
             break;
         }
         asked.answer_json(200, &json!({}));
     }
+    let barrier = script.expect("GET /v1/barrier?revision=9&timeout=5").await;
+    assert!(script.waiting().is_none(), "the instance stays while gateways are waited for");
+    barrier.answer_json(200, &json!({"applied": 1, "total": 1, "missing": []}));
+    script.expect(DELETE_7).await.answer_json(200, &json!({}));
     assert!(goodbye.await.unwrap());
+}
+
+#[tokio::test]
+async fn what_the_registry_says_about_draining_never_costs_the_taking_back() {
+    let no = json!({"detail": "no"});
+    let revision = json!({"revision": 9});
+    for (patch, barrier) in [
+        ((404, &no), None),
+        ((503, &no), None),
+        ((200, &no), None),
+        ((200, &revision), Some((403, no.clone()))),
+        ((200, &revision), Some((200, no.clone()))),
+        ((200, &revision), Some((200, json!({"applied": 0, "total": 1, "missing": ["g1"]})))),
+    ] {
+        let mut script = Script::start().await;
+        let registrar = start(&script);
+        script.expect(PUT).await.answer_json(201, &granted(7));
+        until(&registrar, |s| s.phase == Phase::Registered).await;
+        let goodbye = tokio::spawn(registrar.deregister(PATIENCE));
+        next_but_beats(&mut script, 7).await.answer_json(patch.0, patch.1);
+        if let Some((status, body)) = barrier {
+            script.expect("GET /v1/barrier").await.answer_json(status, &body);
+        }
+        script.expect(DELETE_7).await.answer_json(200, &json!({}));
+        assert!(goodbye.await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_heartbeat_tells_which_gateways_cannot_use_the_instance() {
+    let mut script = Script::start().await;
+    let registrar = start(&script);
+    script.expect(PUT).await.answer_json(201, &granted(7));
+    let rejects = json!({"rejects": [{"gateway": "g1", "reason": "no", "age_s": 1}]});
+    script.expect("POST /heartbeat").await.answer_json(200, &rejects);
+    until(&registrar, |s| s.rejections == ["g1: no"] && s.phase == Phase::Registered).await;
+    script.expect("POST /heartbeat").await.answer_json(200, &json!({}));
+    until(&registrar, |s| s.rejections.is_empty()).await;
 }
 
 #[tokio::test]
@@ -175,8 +222,10 @@ async fn what_stands_is_taken_back_while_an_update_fails() {
         }
         until(&registrar, |s| s.failures > 0).await;
         let goodbye = tokio::spawn(registrar.deregister(PATIENCE));
-        let removal = next_but_beats(&mut script, 7).await;
-        assert_eq!(removal.line(), "DELETE /v1/services/alpha/instances/a:1?generation=7");
+        let draining = next_but_beats(&mut script, 7).await;
+        assert_eq!(draining.method, "PATCH");
+        draining.answer_json(503, &json!({"detail": "not now"}));
+        let removal = script.expect(DELETE_7).await;
         // Not ours any more: just as well.
         removal.answer_json(409, &json!({"detail": "taken over"}));
         assert!(goodbye.await.unwrap());
@@ -188,8 +237,8 @@ async fn an_update_that_hangs_does_not_hold_up_the_taking_back() {
     let mut script = Script::start().await;
     let (registrar, _unanswered) = update(&mut script).await;
     let goodbye = tokio::spawn(registrar.deregister(Duration::from_secs(5)));
-    let removal = script.expect("DELETE /v1/services/alpha/instances/a:1?generation=7").await;
-    removal.answer_json(200, &json!({}));
+    script.expect("PATCH").await.answer_json(503, &json!({"detail": "not now"}));
+    script.expect(DELETE_7).await.answer_json(200, &json!({}));
     assert!(goodbye.await.unwrap());
 }
 

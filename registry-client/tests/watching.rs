@@ -6,9 +6,10 @@ mod support;
 use serde_json::{Value, json};
 use support::{Script, config, epoch, event, instance, snapshot, soon, start};
 use vertice_registry_api::digest::SetDigest;
+use vertice_registry_api::reject::Reject;
 use vertice_registry_api::{Instance, Position, Revision, SourceState};
 use vertice_registry_client::{
-    Authority, Event, SetChange, Source, SourceConfig, SourceError, SourceKind, source,
+    Authority, Event, Report, SetChange, Source, SourceConfig, SourceError, SourceKind, source,
 };
 
 const NDJSON: &str = "application/x-ndjson";
@@ -183,6 +184,53 @@ async fn what_is_in_the_table_is_acknowledged_beside_the_watch() {
     source.applied(position(1, 9));
     ack.answer_json(200, &json!({}));
     assert_eq!(script.expect("POST /v1/ack").await.json()["revision"], 9);
+}
+
+#[tokio::test]
+async fn findings_are_told_once_beside_the_watch_again_after_a_failure_and_taken_back() {
+    let mut script = Script::start().await;
+    let mut source = source::start(SourceConfig { gateway_id: Some("gw-1".into()), ..config(&script) });
+    script.expect("GET /v1/snapshot").await.answer(200, NDJSON, &snapshot(1, 7, &[]));
+    event(&mut source).await;
+    event(&mut source).await;
+    let _long_poll = script.expect(&watch_from(7, 55)).await;
+    let a = instance("alpha", "a:1");
+    let reject = |reason: &str| Reject {
+        service: a.service.clone(),
+        instance_id: a.instance_id.clone(),
+        generation: 1,
+        reason: reason.into(),
+    };
+    let says = |reason: &str| Report { rejects: vec![reject(reason)], ..Report::default() };
+    source.report(Report::default());
+    source.report(says("one"));
+    let asked = script.expect("POST /v1/rejects").await;
+    let told = |reason: &str| {
+        let reject = json!({"service": "alpha", "instance_id": "a:1", "generation": 1, "reason": reason});
+        json!({"gateway": "gw-1", "rejects": [reject]})
+    };
+    assert_eq!(asked.json(), told("one"));
+    // While that one is unanswered, two more come: only the newest is sent.
+    source.report(says("two"));
+    source.report(says("three"));
+    asked.answer_json(200, &json!({"kept": 1}));
+    let asked = script.expect("POST /v1/rejects").await;
+    assert_eq!(asked.json(), told("three"));
+    asked.answer_json(503, &json!({"detail": "not now"}));
+    let again = script.expect("POST /v1/rejects").await;
+    assert_eq!(again.json(), told("three"));
+    again.answer_json(200, &json!({"kept": 1}));
+    source.report(Report { dead: vec![(a.service.clone(), a.instance_id.clone(), 1)], ..Report::default() });
+    for _ in 0..2 {
+        let asked = script.next().await;
+        let wanted = match asked.line().as_str() {
+            "POST /v1/rejects" => json!({"gateway": "gw-1", "rejects": []}),
+            "POST /v1/probes" => json!({"gateway": "gw-1", "dead": [["alpha", "a:1", 1]]}),
+            other => panic!("{other}"),
+        };
+        assert_eq!(asked.json(), wanted);
+        asked.answer_json(200, &json!({}));
+    }
 }
 
 #[tokio::test]

@@ -34,6 +34,8 @@ fn metrics(registrar: &RegistrarState, health: Status) -> String {
     gauge("registered", "1 while the registration stands", (registrar.phase == Phase::Registered).into());
     gauge("service_up", "1 while the service's health checks pass", (health == Status::Up).into());
     gauge("registry_failures", "Failed requests to the registry in a row", registrar.failures.into());
+    let rejections = i64::try_from(registrar.rejections.len()).unwrap_or(i64::MAX);
+    gauge("rejections", "Gateways that cannot use the instance as it is registered, at most 8", rejections);
     let mut text = String::new();
     // Writing into a string does not fail.
     let _ = encode(&mut text, &registry);
@@ -46,12 +48,18 @@ mod tests {
 
     #[test]
     fn the_state_in_numbers() {
-        let registrar = RegistrarState { phase: Phase::Registered, failures: 3, ..RegistrarState::default() };
+        let registrar = RegistrarState {
+            phase: Phase::Registered,
+            failures: 3,
+            rejections: vec!["g1: no".into()],
+            ..RegistrarState::default()
+        };
         let text = metrics(&registrar, Status::Down);
         for line in [
             "vertice_sidecar_registered 1",
             "vertice_sidecar_service_up 0",
             "vertice_sidecar_registry_failures 3",
+            "vertice_sidecar_rejections 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in {text}");
         }

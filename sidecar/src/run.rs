@@ -17,8 +17,9 @@ use crate::admin;
 use crate::health::{HealthState, Timing};
 use crate::probe::{Unhealthy, probe};
 
-/// The longest goodbye: inside the ten seconds that container engines give before they kill.
-const GOODBYE: Duration = Duration::from_secs(5);
+/// The longest goodbye, with the wait for the gateways: inside the ten seconds that container engines give before they
+/// kill.
+const GOODBYE: Duration = Duration::from_secs(9);
 
 /// Runs until `shutdown`. `admin` is the bound admin listener, if one is wanted.
 pub async fn run(config: SidecarConfig, timing: Timing, admin: Option<TcpListener>, mut shutdown: Shutdown) {

@@ -67,7 +67,9 @@ async fn both_signals_take_the_registration_back_and_exit_0() {
         assert_eq!(registry.token().as_deref(), Some("s3cret"));
         let pid = child.id().unwrap().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().await.unwrap().success());
-        assert!(registry.call().await.0.starts_with("DELETE "));
+        for call in ["PATCH ", "GET /v1/barrier", "DELETE "] {
+            assert!(registry.call().await.0.starts_with(call));
+        }
         let (code, log) = end(child).await;
         assert_eq!(code, Some(0), "{log}");
         assert!(!log.contains("s3cret"), "{log}");

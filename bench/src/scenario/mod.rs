@@ -9,3 +9,4 @@ pub(crate) mod restart;
 pub(crate) mod million;
 pub(crate) mod watchers;
 pub(crate) mod failover;
+pub(crate) mod rolling;

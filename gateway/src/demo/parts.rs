@@ -32,8 +32,8 @@ pub(super) const START_TIME: Duration = Duration::from_secs(15);
 /// For a step that waits for that: a little longer, so that the wait can say what is missing.
 const START_STEP: Duration = Duration::from_secs(17);
 
-/// A sidecar's goodbye takes 5 s if the registry does not answer.
-const SIDECAR_STOP: Duration = Duration::from_secs(7);
+/// A sidecar's goodbye takes up to 9 s if the registry does not answer.
+const SIDECAR_STOP: Duration = Duration::from_secs(11);
 const SERVICE_STOP: Duration = Duration::from_secs(4);
 const GATEWAY_STOP: Duration = Duration::from_secs(8);
 const REGISTRY_STOP: Duration = Duration::from_secs(4);

@@ -9,4 +9,5 @@ pub mod stale;
 pub mod release;
 pub mod order;
 pub mod canary;
+pub mod findings;
 pub mod last_known_good;

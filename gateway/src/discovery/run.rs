@@ -8,10 +8,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use vertice_process::readiness::NotReady;
 use vertice_process::shutdown::Shutdown;
+use vertice_registry_api::reject::MAX_REJECTS;
 use vertice_registry_api::{Position, ServiceName};
 use vertice_registry_client::{Source, SourceKind, View};
 
 use super::canary::CanaryDriver;
+use super::findings;
 use super::last_known_good::keeper::Keeper;
 use super::order::{Order, Reconfigure};
 use super::release::Release;
@@ -27,7 +29,10 @@ const PULSE: Duration = Duration::from_secs(1);
 /// Outcomes of probes that wait to be taken in; one that finds no room is asked for again.
 pub const PROBES: usize = 1024;
 
-/// Rejects that are kept to be shown.
+/// Between two looks at what the registry has to be told: one at every endpoint, so not with each pulse.
+const FINDINGS: Duration = Duration::from_secs(3);
+
+/// Rejects that are shown.
 const REJECTS_SHOWN: usize = 100;
 
 /// What discovery works with.
@@ -69,6 +74,8 @@ pub struct Progress {
     rejects: Vec<Reject>,
     /// Services whose truth is too old.
     stale: BTreeSet<ServiceName>,
+    /// When the registry was last told what was found out.
+    told: Option<Instant>,
     /// Instances served from the disk's word alone, counted with each pulse: it takes a look at everything held.
     unconfirmed: usize,
 }
@@ -151,6 +158,12 @@ impl Discovery {
             self.source.resync();
         }
         changed.extend(self.look_for_stale(now));
+        if self.progress.told.is_none_or(|told| now.saturating_duration_since(told) >= FINDINGS) {
+            self.progress.told = Some(now);
+            let table = self.published.load();
+            let report = self.with_view(|view| findings::report(&table, view, &self.progress.rejects));
+            self.source.report(report);
+        }
         changed
     }
 
@@ -231,7 +244,7 @@ impl Discovery {
                 tracing::warn!(service = %reject.service, instance = %reject.instance_id, reason = %reject.reason, "an instance was not taken");
             }
             rejects.extend(refused);
-            rejects.truncate(REJECTS_SHOWN);
+            rejects.truncate(MAX_REJECTS);
             self.published.swap(table);
         }
         if let Some(keeper) = self.keeper.as_ref().filter(|_| !changed.is_empty()) {
@@ -262,6 +275,7 @@ impl Discovery {
             .progress
             .rejects
             .iter()
+            .take(REJECTS_SHOWN)
             .map(|r| (format!("{}/{}", r.service, r.instance_id), r.reason.clone()));
         freshness.rejects.extend(ours);
         let before = self.published.freshness();

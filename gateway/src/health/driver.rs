@@ -18,6 +18,7 @@ use super::group::{Ejected, GroupState};
 use super::log::ChangeLog;
 use super::outlier::{self, Tally};
 use super::schedule::{self, CHECKS_PER_SECOND, Schedule};
+use super::silence::Silence;
 use super::state::Share;
 use super::stats::HealthStats;
 use super::verdict::{CheckResult, EjectReason, Verdict};
@@ -130,6 +131,8 @@ struct HealthDriver {
     restless: HashSet<ServiceName, RandomState>,
     /// Endpoints whose notices are held back until the next pulse: a service that only fails must not keep us busy.
     noticed: Vec<u64>,
+    /// When a check last came to a connection, whosever.
+    contact: Option<Instant>,
     log: ChangeLog,
 }
 
@@ -141,6 +144,8 @@ struct Tracked {
     verdict: Verdict,
     checking: bool,
     counts: (u64, u64),
+    /// Only while it is held or stale.
+    silence: Silence,
 }
 
 impl HealthDriver {
@@ -162,6 +167,7 @@ impl HealthDriver {
             dirty: HashSet::default(),
             restless: HashSet::default(),
             noticed: Vec::new(),
+            contact: None,
             log: ChangeLog::default(),
         }
     }
@@ -227,9 +233,14 @@ impl HealthDriver {
                 verdict: endpoint.health.shown().verdict,
                 checking: false,
                 counts: endpoint.health.counts(),
+                silence: Silence::default(),
             });
             let newly_held = endpoint.spec.held.is_some() && tracked.endpoint.spec.held.is_none();
             tracked.endpoint = endpoint.clone();
+            if newly_held {
+                tracked.silence = Silence::default();
+                endpoint.health.show(|shown| shown.dead = false);
+            }
             let waits = tracked.verdict == Verdict::Waiting;
             let wanted = wants_checks(endpoint, &self.rules);
             if !wanted {
@@ -297,6 +308,9 @@ impl HealthDriver {
         let now = Instant::now();
         self.stats.checked(result);
         let endpoints = self.tracked.len();
+        if result.connected() {
+            self.contact = Some(now);
+        }
         let Some(tracked) = self.tracked.get_mut(&serial) else { return };
         tracked.checking = false;
         let spec = &tracked.endpoint.spec;
@@ -308,9 +322,11 @@ impl HealthDriver {
                 result.proves_life(),
             ));
         }
+        let held = tracked.endpoint.spec.held.is_some();
+        let dead = held && tracked.silence.checked(result, began, self.contact);
         // Held ones get more time to prove that they live, but not to be good.
         let result = if took > self.rules.timeout && result.connected() { CheckResult::Late } else { result };
-        tracked.endpoint.health.show(|shown| shown.last_check = Some((result, now)));
+        tracked.endpoint.health.show(|shown| (shown.last_check, shown.dead) = (Some((result, now)), dead));
         let mut soon = false;
         if self.rules.active
             && let Some(group) = self.groups.get_mut(&tracked.service)

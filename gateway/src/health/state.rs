@@ -66,6 +66,8 @@ pub struct Shown {
     pub since: Instant,
     /// What the last check came to, and when.
     pub last_check: Option<(CheckResult, Instant)>,
+    /// Its checks prove that nobody is there; found out only while the registry has no heartbeat of it.
+    pub dead: bool,
 }
 
 impl EndpointHealth {
@@ -81,7 +83,7 @@ impl EndpointHealth {
             errors: AtomicU32::new(0),
             answered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            shown: Mutex::new(Shown { verdict, since: Instant::now(), last_check: None }),
+            shown: Mutex::new(Shown { verdict, since: Instant::now(), last_check: None, dead: false }),
         }
     }
 

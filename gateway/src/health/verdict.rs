@@ -79,6 +79,24 @@ impl CheckResult {
         }
     }
 
+    /// Why nobody could ever use the entry as it stands, for who registered it. No reason names an address that a name
+    /// resolves to: that is not the registrant's to know.
+    pub fn unusable(self) -> Option<&'static str> {
+        match self {
+            Self::Unresolved => Some("the name in its URL does not resolve here"),
+            Self::Forbidden => {
+                Some("the name in its URL resolves to an address that the gateway does not connect to")
+            }
+            Self::Passed
+            | Self::BadStatus(_)
+            | Self::BadAnswer
+            | Self::Late
+            | Self::ConnectTimeout
+            | Self::Refused
+            | Self::Inconclusive => None,
+        }
+    }
+
     /// Whether somebody lives there, be it in a bad state: what a registry that forgot the instance is outvoted by.
     pub fn proves_life(self) -> bool {
         match self {

@@ -36,6 +36,18 @@ pub(crate) async fn remove(
     send(client, Method::DELETE, &path, None, deadline).await
 }
 
+/// `PATCH /v1/services/{s}/instances/{id}`.
+pub(crate) async fn change(
+    client: &Client,
+    wanted: &Registration,
+    granted: &Granted,
+    body: &Value,
+    deadline: Duration,
+) -> Result<Answer, SourceError> {
+    let path = format!("{}?generation={}", instance_path(wanted), granted.generation);
+    send(client, Method::PATCH, &path, Some(body), deadline).await
+}
+
 /// The old `POST /register`, with exactly the original's four fields.
 pub(crate) async fn old_register(client: &Client, wanted: &Registration) -> Result<Answer, SourceError> {
     let body = wanted.to_old_body();

@@ -8,6 +8,7 @@ use vertice_registry_api::Status;
 use vertice_registry_api::register::Registration;
 
 use crate::http::Client;
+use crate::registration::drain::drain;
 use crate::registration::judge::{self, Beat, Granted, RegistryKind, Verdict};
 use crate::registration::pace::{Due, PaceState, REFUSED_PAUSE, TriesState};
 use crate::registration::{Phase, RegistrarConfig, RegistrarState, calls};
@@ -53,6 +54,10 @@ impl Driver {
                     self.enter(Phase::Withdrawn);
                 }
                 KeepEnd::Stop(granted) => {
+                    if granted.kind == RegistryKind::Ours {
+                        let wanted = self.wanted.borrow().clone();
+                        drain(&client, &wanted, &granted).await;
+                    }
                     self.take_back(&client, &granted).await;
                     break;
                 }
@@ -146,7 +151,13 @@ impl Driver {
             }
             let wanted = self.wanted.borrow().clone();
             let beat = match calls::beat(client, &wanted, &granted).await {
-                Ok(answer) => judge::beat(&answer),
+                Ok(answer) => {
+                    let beat = judge::beat(&answer);
+                    if beat == Beat::Renewed {
+                        self.rejected(judge::rejections(&answer));
+                    }
+                    beat
+                }
                 Err(error) => Beat::Failed(error.to_string()),
             };
             match &beat {
@@ -265,8 +276,26 @@ impl Driver {
             *state = RegistrarState {
                 phase: Phase::Registered,
                 kind: Some(granted.kind),
+                rejections: std::mem::take(&mut state.rejections),
                 ..RegistrarState::default()
             };
+        });
+    }
+
+    /// The same said again is not logged again.
+    fn rejected(&self, rejections: Vec<String>) {
+        self.state.send_if_modified(|state| {
+            if state.rejections == rejections {
+                return false;
+            }
+            if rejections.is_empty() {
+                tracing::info!("every gateway can use the instance again");
+            } else {
+                let gateways = rejections.join("; ");
+                tracing::warn!(%gateways, "gateways cannot use the instance as it is registered");
+            }
+            state.rejections = rejections;
+            true
         });
     }
 
@@ -275,8 +304,12 @@ impl Driver {
             tracing::info!("heartbeats reach the registry again");
         }
         self.state.send_if_modified(|state| {
-            let fresh =
-                RegistrarState { phase: Phase::Registered, kind: state.kind, ..RegistrarState::default() };
+            let fresh = RegistrarState {
+                phase: Phase::Registered,
+                kind: state.kind,
+                rejections: state.rejections.clone(),
+                ..RegistrarState::default()
+            };
             let changed = *state != fresh;
             *state = fresh;
             changed

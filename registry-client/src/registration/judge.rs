@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use vertice_registry_api::heartbeat::UnknownLease;
 use vertice_registry_api::register::RegisterAnswer;
+use vertice_registry_api::reject::Rejection;
 
 use crate::http::Answer;
 
@@ -12,6 +13,10 @@ use crate::http::Answer;
 const OLD_TTL: Duration = Duration::from_mins(1);
 /// The longest pause that a server may ask for before a re-registration: the lease is gone, traffic is waiting.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Rejections that are kept, and of each; the registry keeps as many.
+const REJECTIONS: usize = 8;
+const REJECTION_CHARS: usize = 400;
 
 /// Which of the two contracts a registry speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +125,19 @@ pub fn beat(answer: &Answer) -> Beat {
     }
 }
 
+/// What gateways say against the instance, for people, in the answer to a heartbeat. Of what no registry of ours sends
+/// nothing is believed.
+pub(crate) fn rejections(answer: &Answer) -> Vec<String> {
+    let body = serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap_or_default();
+    let listed = body.get("rejects").cloned().unwrap_or_default();
+    let rejects: Vec<Rejection> = serde_json::from_value(listed).unwrap_or_default();
+    let line = |reject: &Rejection| -> String {
+        let text = format!("{}: {}", reject.gateway, reject.reason);
+        text.chars().take(REJECTION_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    };
+    rejects.iter().take(REJECTIONS).map(line).collect()
+}
+
 /// Statuses with which a server says that this very request will never do.
 fn is_refusal(status: StatusCode) -> bool {
     matches!(status.as_u16(), 400 | 401 | 403 | 409 | 413 | 422)
@@ -210,5 +228,19 @@ mod tests {
             assert_eq!(within(status, body), None, "{status} {body}");
         }
         assert!(matches!(beat(&answer(403, "")), Beat::Refused(_)));
+    }
+
+    #[test]
+    fn a_renewal_tells_who_rejects_the_instance() {
+        let told = |body: &str| rejections(&answer(200, body));
+        let body = r#"{"message":"ok","rejects":[{"gateway":"g1","reason":"no\nsuch name","age_s":3}]}"#;
+        assert_eq!(told(body), ["g1: no such name"]);
+        for nothing in ["", "{}", r#"{"rejects":7}"#, r#"{"rejects":[1]}"#, r#"{"rejects":[]}"#] {
+            assert!(told(nothing).is_empty(), "{nothing}");
+        }
+        let many: Vec<_> = (0..99)
+            .map(|n| serde_json::json!({"gateway": n.to_string(), "reason": "x", "age_s": 0}))
+            .collect();
+        assert_eq!(told(&serde_json::json!({"rejects": many}).to_string()).len(), 8);
     }
 }
