@@ -23,11 +23,19 @@ pub(crate) const FOR_TESTS: &[DebianPackage] = &[
         reason: "the tests of replicas on Redis start, kill and stop real servers",
     },
     DebianPackage {
+        name: "python3-venv",
+        command: "python3",
+        reason: "the test of gRPC health checks starts a real gRPC server, which is installed into target/tools/grpc",
+    },
+    DebianPackage {
         name: "redis-sentinel",
         command: "redis-sentinel",
         reason: "the tests of failover let a real Sentinel do it",
     },
 ];
+
+/// A real gRPC server with the health service, from PyPI: what the gateway's check of gRPC is tested against.
+const GRPC_SERVER: [&str; 2] = ["grpcio==1.85.3", "grpcio-health-checking==1.85.1"];
 
 /// Components of the Rust toolchain that a minimal one lacks.
 const COMPONENTS: &[(&str, &str)] =
@@ -92,6 +100,21 @@ pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
             .arg(&tools),
     )?;
     Ok(program)
+}
+
+/// Puts a gRPC server into `target/tools/grpc` if it is not there in the wanted version.
+pub(crate) fn grpc_server() -> Result<(), String> {
+    let folder = crate::workspace::target_dir()?.join("tools").join("grpc");
+    let python = folder.join("bin").join("python3");
+    let installed = Command::new(&python).args(["-m", "pip", "freeze"]).stderr(Stdio::null()).output();
+    if installed.is_ok_and(|output| {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        GRPC_SERVER.iter().all(|wanted| text.lines().any(|line| line == *wanted))
+    }) {
+        return Ok(());
+    }
+    succeeds(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    succeeds(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(GRPC_SERVER))
 }
 
 fn on_path(command: &str) -> bool {

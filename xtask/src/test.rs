@@ -29,7 +29,8 @@ pub(crate) fn run(options: &TestOptions) -> ExitCode {
         sum += step(name, || Tally::one(succeeds(workspace::cargo().args(args))));
     };
     step("what the tests need", || {
-        for needed in [requirements::components(), requirements::debian(requirements::FOR_TESTS)] {
+        let debian = requirements::debian(requirements::FOR_TESTS);
+        for needed in [requirements::components(), debian, requirements::grpc_server()] {
             // Not counted: what cannot do without it fails below, and is counted there.
             if let Err(error) = needed {
                 println!("{error}");

@@ -21,7 +21,10 @@ pub(super) const KEYS: &[Key] = &[
         absent: "",
         example: "false",
         what: "Whether every endpoint is asked at its registered health path (2xx is healthy, redirects are not \
-               followed). An instance that registers the metadata `health = tcp` is only connected to, and so is one with `protocol = grpc` that says nothing of `health`. An endpoint that \
+               followed). An instance that registers the metadata `health = tcp` is only connected to, and so is one with \
+               `protocol = grpc` that says nothing of `health`; one with `health = grpc` is asked by \
+               `grpc.health.v1.Health/Check` over HTTP/2 without TLS, for the service that the metadata `grpc_service` \
+               name (the whole server where they do not), and SERVING is healthy. An endpoint that \
                is new to a service with others gets no request before its first check.",
         why: "A registration says that a process started, not that it answers.",
     },

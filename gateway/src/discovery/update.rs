@@ -46,6 +46,10 @@ fn registered(seen: &SeenInstance) -> EndpointSpec {
             Some("tcp") => CheckKind::Tcp,
             // A gRPC server has no pages.
             None if instance.metadata.get("protocol") == Some("grpc") => CheckKind::Tcp,
+            Some("grpc") => {
+                let service = instance.metadata.get("grpc_service").unwrap_or_default();
+                CheckKind::Grpc { service: service.into() }
+            }
             _ => CheckKind::Http,
         },
         protocol: Protocol::of(&instance.metadata),

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use vertice_registry_api::Host;
 
+use super::grpc;
 use super::verdict::CheckResult;
 use crate::table::{CheckKind, EndpointSpec, Origin, Protocol};
 use crate::upstream::AddressPolicy;
@@ -55,18 +56,15 @@ impl Checker {
             Ok(Err(result)) => return result,
             Err(_) => return late(CheckResult::ConnectTimeout),
         };
-        match endpoint.check {
-            CheckKind::Tcp => CheckResult::Passed,
-            CheckKind::Http => {
-                let asking = async {
-                    match endpoint.protocol {
-                        Protocol::Http1 => ask(endpoint, stream).await,
-                        Protocol::Http2 => ask_over_http2(endpoint, stream).await,
-                    }
-                };
-                timeout_at(deadline, asking).await.unwrap_or_else(|_| late(CheckResult::Late))
+        let asking = async {
+            match (&endpoint.check, endpoint.protocol) {
+                (CheckKind::Tcp, _) => CheckResult::Passed,
+                (CheckKind::Http, Protocol::Http1) => ask(endpoint, stream).await,
+                (CheckKind::Http, Protocol::Http2) => ask_over_http2(endpoint, stream).await,
+                (CheckKind::Grpc { service }, _) => grpc::ask(endpoint, service, stream).await,
             }
-        }
+        };
+        timeout_at(deadline, asking).await.unwrap_or_else(|_| late(CheckResult::Late))
     }
 
     async fn connect(&self, endpoint: &EndpointSpec) -> Result<TcpStream, CheckResult> {

@@ -87,7 +87,16 @@ impl Member {
     /// if it was well not long ago, and could take its part; else it hangs.
     fn may_be_of_use(&self, now: Instant) -> bool {
         let checked = match self.failing {
-            None | Some(CheckResult::Passed | CheckResult::BadStatus(_) | CheckResult::Inconclusive) => true,
+            None
+            | Some(
+                CheckResult::Passed
+                | CheckResult::BadStatus(_)
+                | CheckResult::NotServing
+                | CheckResult::Unknown
+                | CheckResult::Unimplemented
+                | CheckResult::NoSuchService
+                | CheckResult::Inconclusive,
+            ) => true,
             Some(CheckResult::Late) => {
                 self.last_passed.is_some_and(|at| now.saturating_duration_since(at) < OVERLOAD)
             }

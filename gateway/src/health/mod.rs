@@ -11,6 +11,7 @@ pub mod group;
 pub mod outlier;
 pub mod schedule;
 pub mod check;
+pub mod grpc;
 pub mod silence;
 pub mod stats;
 pub mod log;

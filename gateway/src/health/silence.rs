@@ -25,7 +25,14 @@ impl Silence {
                 self.checks = self.checks.saturating_add(1);
                 self.checks >= CHECKS && contact.is_some_and(|contact| contact > since)
             }
-            CheckResult::Passed | CheckResult::BadStatus(_) | CheckResult::BadAnswer | CheckResult::Late => {
+            CheckResult::Passed
+            | CheckResult::BadStatus(_)
+            | CheckResult::NotServing
+            | CheckResult::Unknown
+            | CheckResult::Unimplemented
+            | CheckResult::NoSuchService
+            | CheckResult::BadAnswer
+            | CheckResult::Late => {
                 *self = Self::default();
                 false
             }

@@ -7,7 +7,15 @@ pub enum CheckResult {
     Passed,
     /// Another status.
     BadStatus(u16),
-    /// What came back is not HTTP/1.1, or the connection was closed without an answer.
+    /// The gRPC health service says that it is not serving.
+    NotServing,
+    /// The gRPC health service does not know whether it is serving.
+    Unknown,
+    /// The gRPC server has no health service.
+    Unimplemented,
+    /// The gRPC health service knows no service of the name in the metadata.
+    NoSuchService,
+    /// What came back is not what was asked for (HTTP/1.1, or gRPC), or the connection was closed without an answer.
     BadAnswer,
     /// A connection, but no answer in time.
     Late,
@@ -25,9 +33,13 @@ pub enum CheckResult {
 
 impl CheckResult {
     /// Every label, for counters.
-    pub const LABELS: [&'static str; 9] = [
+    pub const LABELS: [&'static str; 13] = [
         "passed",
         "bad_status",
+        "not_serving",
+        "unknown",
+        "unimplemented",
+        "no_such_service",
         "bad_answer",
         "late",
         "connect_timeout",
@@ -42,6 +54,10 @@ impl CheckResult {
         match self {
             Self::Passed => "passed",
             Self::BadStatus(_) => "bad_status",
+            Self::NotServing => "not_serving",
+            Self::Unknown => "unknown",
+            Self::Unimplemented => "unimplemented",
+            Self::NoSuchService => "no_such_service",
             Self::BadAnswer => "bad_answer",
             Self::Late => "late",
             Self::ConnectTimeout => "connect_timeout",
@@ -57,6 +73,10 @@ impl CheckResult {
         match self {
             Self::BadStatus(status) => Some(status),
             Self::Passed
+            | Self::NotServing
+            | Self::Unknown
+            | Self::Unimplemented
+            | Self::NoSuchService
             | Self::BadAnswer
             | Self::Late
             | Self::ConnectTimeout
@@ -70,7 +90,14 @@ impl CheckResult {
     /// Whether a connection came about.
     pub fn connected(self) -> bool {
         match self {
-            Self::Passed | Self::BadStatus(_) | Self::BadAnswer | Self::Late => true,
+            Self::Passed
+            | Self::BadStatus(_)
+            | Self::NotServing
+            | Self::Unknown
+            | Self::Unimplemented
+            | Self::NoSuchService
+            | Self::BadAnswer
+            | Self::Late => true,
             Self::ConnectTimeout
             | Self::Refused
             | Self::Unresolved
@@ -83,12 +110,20 @@ impl CheckResult {
     /// resolves to: that is not the registrant's to know.
     pub fn unusable(self) -> Option<&'static str> {
         match self {
+            Self::Unimplemented => {
+                Some("its metadata say health = grpc, and the server there has no gRPC health service")
+            }
+            Self::NoSuchService => {
+                Some("its gRPC health service does not know the name in its metadata grpc_service")
+            }
             Self::Unresolved => Some("the name in its URL does not resolve here"),
             Self::Forbidden => {
                 Some("the name in its URL resolves to an address that the gateway does not connect to")
             }
             Self::Passed
             | Self::BadStatus(_)
+            | Self::NotServing
+            | Self::Unknown
             | Self::BadAnswer
             | Self::Late
             | Self::ConnectTimeout
@@ -100,7 +135,9 @@ impl CheckResult {
     /// Whether somebody lives there, be it in a bad state: what a registry that forgot the instance is outvoted by.
     pub fn proves_life(self) -> bool {
         match self {
-            Self::Passed => true,
+            Self::Passed | Self::NotServing | Self::Unknown | Self::Unimplemented | Self::NoSuchService => {
+                true
+            }
             Self::BadStatus(status) => status < 500,
             Self::BadAnswer
             | Self::Late

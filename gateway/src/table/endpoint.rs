@@ -31,12 +31,17 @@ pub enum Origin {
 }
 
 /// What it takes to be healthy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckKind {
     /// 2xx at the health path.
     Http,
     /// A connection: the metadata say `health = tcp`.
     Tcp,
+    /// The gRPC health service says SERVING: the metadata say `health = grpc`.
+    Grpc {
+        /// Of which service of the server, from the metadata `grpc_service`; empty: of the server.
+        service: Box<str>,
+    },
 }
 
 /// What an endpoint is spoken to in. TLS or not is its URL's word.
