@@ -33,7 +33,8 @@ async fn after_the_barrier_no_request_reaches_the_instance_and_none_fails() {
     assert!(ended.text.contains("gateways=1"), "{}", ended.text);
     load.goes_on(2_000).await;
     assert_eq!(stops.requests(), reached, "requests after the goodbye");
-    (stays.release(), stops.release());
+    stays.release();
+    stops.release();
     held.await.unwrap();
     load.stop().await.assert_none_failed();
     let left = http::get(registry.address, "/services/pair_service").await.json();

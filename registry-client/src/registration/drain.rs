@@ -32,6 +32,10 @@ pub(crate) async fn drain(client: &Client, wanted: &Registration, granted: &Gran
         }
     };
     match wait(client, revision).await {
+        // A replica on Redis knows only the gateways that watch at it.
+        Ok(BarrierAnswer { total: 0, .. }) => {
+            tracing::info!("no gateway watches at this registry: nobody to wait for");
+        }
         Ok(BarrierAnswer { applied, total, missing }) if missing.is_empty() => {
             let took_ms = began.elapsed().as_millis();
             tracing::info!(gateways = total, applied, took_ms, "drained: no gateway sends new requests");
