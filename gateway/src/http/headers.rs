@@ -101,9 +101,12 @@ pub fn strip_response(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether the body comes plain or chunked, and in no other coding, which would be lost with its name.
+/// Whether the body comes plain or chunked, and in no other coding, which would be lost with its name. Chunked twice is
+/// another coding: who reads it once and who reads it twice see different bodies (RFC 9112 7.1).
 pub fn only_chunked(headers: &HeaderMap) -> bool {
-    headers.get_all(TRANSFER_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let first = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    first && codings.next().is_none()
 }
 
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -227,6 +230,16 @@ mod tests {
         let mut one = map(&[("cookie", "a=1")]);
         join_crumbs(&mut one);
         assert_eq!(one[COOKIE], "a=1");
+    }
+
+    #[test]
+    fn chunked_once_is_the_only_coding() {
+        for (codings, known) in
+            [(&["chunked"][..], true), (&[], true), (&["gzip"], false), (&["chunked", "chunked"], false)]
+        {
+            let pairs: Vec<_> = codings.iter().map(|coding| ("transfer-encoding", *coding)).collect();
+            assert_eq!(only_chunked(&map(&pairs)), known, "{codings:?}");
+        }
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub fn host<'a>(
         (None, _) => return Err(GatewayError::Host("the Host header is missing")),
     };
     let Some(authority) = uri.authority() else { return Ok(host.unwrap_or_default()) };
+    // What is meant for another protocol is not answered as if it were for this one (RFC 9110 7.4).
+    if !matches!(uri.scheme_str(), None | Some("http" | "https")) {
+        return Err(GatewayError::Host("the target's scheme is neither http nor https"));
+    }
     if authority.as_str().contains('@') {
         return Err(GatewayError::Host("the target has userinfo"));
     }
@@ -83,5 +87,7 @@ mod tests {
         assert_eq!(judge("https://a.b/x", &["c.d"], h2), None);
         assert_eq!(judge("/x", &[], h2), None);
         assert_eq!(judge("/x", &["a.b"], h2).as_deref(), Some("a.b"));
+        assert_eq!(judge("ftp://a.b/x", &["a.b"], v11), None);
+        assert_eq!(judge("HTTPS://a.b/x", &["a.b"], v11).as_deref(), Some("a.b"));
     }
 }
