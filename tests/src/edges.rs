@@ -25,6 +25,8 @@ const CRATES: &[(&str, &[&str])] = &[
             "vertice-registry",
         ],
     ),
+    // It judges us, so nothing of ours is in it.
+    ("vertice-conformance", &[]),
 ];
 
 /// Tooling: sees everything.

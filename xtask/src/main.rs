@@ -13,6 +13,7 @@ mod deny;
 mod test;
 mod demo;
 mod bench;
+mod conformance;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,8 @@ enum Command {
     Demo(demo::DemoOptions),
     /// Builds the programs as they ship and measures them, side by side with peers
     Bench(bench::BenchOptions),
+    /// Runs the cases of HTTP/1.1 and HTTP/2 against our gateway or any other; --help lists the options
+    Conformance(conformance::ConformanceOptions),
     // `dist` (the profile that ships) gets its line and its module here.
 }
 
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Test(options) => Ok(test::run(&options)),
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Conformance(options) => conformance::run(&options),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("xtask: {error}");

@@ -21,6 +21,14 @@ impl Tally {
     pub(crate) fn one_skipped() -> Self {
         Self { skipped: 1, ..Self::default() }
     }
+
+    /// What [`Tally`] says of itself: `3 passed, 0 failed, 1 skipped`.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        let count = |word: &str| -> Option<usize> {
+            line.split(", ").find_map(|part| part.strip_suffix(word)?.trim_end().parse().ok())
+        };
+        Some(Self { passed: count("passed")?, failed: count("failed")?, skipped: count("skipped")? })
+    }
 }
 
 impl AddAssign for Tally {
@@ -34,5 +42,17 @@ impl AddAssign for Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_is_read_as_it_is_written() {
+        let tally = Tally { passed: 3, failed: 0, skipped: 12 };
+        assert_eq!(Tally::parse(&tally.to_string()), Some(tally));
+        assert_eq!(Tally::parse("3 passed, x failed"), None);
     }
 }

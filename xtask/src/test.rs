@@ -7,6 +7,7 @@ use std::thread;
 
 use clap::Args;
 
+use crate::conformance;
 use crate::deny;
 use crate::libtest::TestOutput;
 use crate::requirements;
@@ -46,6 +47,7 @@ pub(crate) fn run(options: &TestOptions) -> ExitCode {
         if succeeds(workspace::cargo().args(build)) { Tally::default() } else { Tally::one(false) }
     });
     sum += step("tests", || tests(options));
+    sum += step("conformance", conformance::check);
     println!("{sum}");
     if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

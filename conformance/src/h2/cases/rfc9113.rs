@@ -1,0 +1,546 @@
+//! Frames and streams: h2spec's "http2/3.5" to "http2/7", by sections of RFC 9113 as it numbers those of RFC 7540.
+
+use crate::h2::frame::{
+    COMPRESSION_ERROR, CONTINUATION, DATA, END_HEADERS, END_STREAM, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR,
+    GOAWAY, HEADERS, PADDED, PING, PRIORITIZED, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM,
+    SETTINGS_ENABLE_PUSH, SETTINGS_INITIAL_WINDOW_SIZE, SETTINGS_MAX_FRAME_SIZE, STREAM_CLOSED, WHOLE,
+};
+use crate::h2::table::Block::{Bytes, Get, Method, Only, TooLong};
+use crate::h2::table::Step::{Data, DataTooLong, Frame, NoPreface, Settings, TooManyStreams, Want};
+use crate::h2::table::Want as W;
+use crate::h2::table::{
+    Case, PONG, Step, answered, bad_stream, cancel, case, continuation, data, fatal, headers, ping, priority,
+    raw_settings, window_update,
+};
+
+const DUMMY: &[(&str, &str)] = &[("x-dummy", "dummy")];
+const POST: Step = headers(1, END_HEADERS, Method("POST"));
+const GET: Step = headers(1, WHOLE, Get);
+const ENDED: Step = Want(W::EndOf(1));
+const PROTOCOL: &[u32] = &[PROTOCOL_ERROR];
+const CLOSED: &[u32] = &[STREAM_CLOSED];
+const CLOSED_OR_PROTOCOL: &[u32] = &[STREAM_CLOSED, PROTOCOL_ERROR];
+
+pub(super) const CASES: &[Case] = &[
+    case(
+        "http2/3.5/1",
+        "RFC 9113 3.4",
+        "SETTINGS is the first frame of the server",
+        &[NoPreface, Step::Bytes(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"), Want(W::Settings)],
+    ),
+    case(
+        "http2/3.5/2",
+        "RFC 9113 3.4",
+        "an invalid preface ends the connection",
+        &[NoPreface, Step::Bytes(b"INVALID CONNECTION PREFACE\r\n\r\n"), Want(W::GoAwayOrClose)],
+    ),
+    case(
+        "http2/4.1/1",
+        "RFC 9113 4.1",
+        "a frame of an unknown type is ignored",
+        &[Frame { kind: 0xff, flags: 0, stream: 0, payload: &[0; 8] }, ping(), PONG],
+    ),
+    case(
+        "http2/4.1/2",
+        "RFC 9113 4.1",
+        "undefined flags are ignored",
+        &[Frame { kind: PING, flags: 0x16, stream: 0, payload: b"whatsup?" }, PONG],
+    ),
+    case(
+        "http2/4.1/3",
+        "RFC 9113 4.1",
+        "the reserved bit is ignored",
+        &[Frame { kind: PING, flags: 0, stream: 0x8000_0000, payload: b"whatsup?" }, PONG],
+    ),
+    case(
+        "http2/4.2/1",
+        "RFC 9113 4.2",
+        "DATA of 2^14 bytes",
+        &[POST, Data { flags: END_STREAM, stream: 1, length: 16_384 }, answered(1)],
+    ),
+    case(
+        "http2/4.2/2",
+        "RFC 9113 4.2",
+        "DATA that is too long",
+        &[POST, DataTooLong { stream: 1 }, bad_stream(&[FRAME_SIZE_ERROR])],
+    ),
+    case(
+        "http2/4.2/3",
+        "RFC 9113 4.2",
+        "HEADERS that is too long",
+        &[headers(1, WHOLE, TooLong), fatal(&[FRAME_SIZE_ERROR])],
+    ),
+    case(
+        "http2/4.3/1",
+        "RFC 9113 4.3",
+        "a block that cannot be decoded",
+        &[headers(1, WHOLE, Bytes(&[0x40])), fatal(&[COMPRESSION_ERROR])],
+    ),
+    case(
+        "http2/4.3/2",
+        "RFC 9113 4.3",
+        "PRIORITY inside a block",
+        &[
+            headers(1, END_STREAM, Get),
+            priority(1, &[0, 0, 0, 0, 255]),
+            continuation(1, END_HEADERS, Only(DUMMY)),
+            fatal(PROTOCOL),
+        ],
+    ),
+    case(
+        "http2/4.3/3",
+        "RFC 9113 4.3",
+        "HEADERS of another stream inside a block",
+        &[
+            headers(1, END_STREAM, Get),
+            headers(3, WHOLE, Get),
+            continuation(1, END_HEADERS, Only(DUMMY)),
+            fatal(PROTOCOL),
+        ],
+    ),
+    case("http2/5.1/1", "RFC 9113 5.1", "idle: DATA", &[data(1, END_STREAM), fatal(PROTOCOL)]),
+    case("http2/5.1/2", "RFC 9113 5.1", "idle: RST_STREAM", &[cancel(1), fatal(PROTOCOL)]),
+    case(
+        "http2/5.1/3",
+        "RFC 9113 5.1",
+        "idle: WINDOW_UPDATE",
+        &[window_update(1, &[0, 0, 0, 100]), fatal(PROTOCOL)],
+    ),
+    case(
+        "http2/5.1/4",
+        "RFC 9113 5.1",
+        "idle: CONTINUATION",
+        &[continuation(1, END_HEADERS, Get), fatal(PROTOCOL)],
+    ),
+    case(
+        "http2/5.1/5",
+        "RFC 9113 5.1",
+        "half closed (remote): DATA",
+        &[GET, data(1, END_STREAM), bad_stream(CLOSED)],
+    ),
+    case("http2/5.1/6", "RFC 9113 5.1", "half closed (remote): HEADERS", &[GET, GET, bad_stream(CLOSED)]),
+    case(
+        "http2/5.1/7",
+        "RFC 9113 5.1",
+        "half closed (remote): CONTINUATION",
+        &[GET, continuation(1, END_HEADERS, Get), bad_stream(CLOSED_OR_PROTOCOL)],
+    ),
+    case(
+        "http2/5.1/8",
+        "RFC 9113 5.1",
+        "closed: DATA after RST_STREAM",
+        &[headers(1, END_HEADERS, Get), cancel(1), data(1, END_STREAM), bad_stream(CLOSED)],
+    ),
+    case(
+        "http2/5.1/9",
+        "RFC 9113 5.1",
+        "closed: HEADERS after RST_STREAM",
+        &[headers(1, END_HEADERS, Get), cancel(1), GET, bad_stream(CLOSED)],
+    ),
+    case(
+        "http2/5.1/10",
+        "RFC 9113 5.1",
+        "closed: CONTINUATION after RST_STREAM",
+        &[
+            headers(1, END_HEADERS, Get),
+            cancel(1),
+            continuation(1, END_HEADERS, Only(DUMMY)),
+            bad_stream(CLOSED_OR_PROTOCOL),
+        ],
+    ),
+    case("http2/5.1/11", "RFC 9113 5.1", "closed: DATA", &[GET, ENDED, data(1, END_STREAM), fatal(CLOSED)]),
+    case("http2/5.1/12", "RFC 9113 5.1", "closed: HEADERS", &[GET, ENDED, GET, fatal(CLOSED)]),
+    case(
+        "http2/5.1/13",
+        "RFC 9113 5.1",
+        "closed: CONTINUATION",
+        &[GET, ENDED, continuation(1, END_HEADERS, Only(DUMMY)), fatal(CLOSED_OR_PROTOCOL)],
+    ),
+    case("http2/5.1.1/1", "RFC 9113 5.1.1", "an even stream", &[headers(2, WHOLE, Get), fatal(PROTOCOL)]),
+    case(
+        "http2/5.1.1/2",
+        "RFC 9113 5.1.1",
+        "a stream lower than the last",
+        &[headers(5, WHOLE, Get), headers(3, WHOLE, Get), fatal(PROTOCOL)],
+    ),
+    case(
+        "http2/5.1.2/1",
+        "RFC 9113 5.1.2",
+        "one stream more than is allowed",
+        &[TooManyStreams, bad_stream(&[PROTOCOL_ERROR, REFUSED_STREAM])],
+    ),
+    case(
+        "http2/5.3.1/1",
+        "RFC 7540 5.3.1",
+        "HEADERS that depend on themselves",
+        &[
+            Step::Block {
+                kind: HEADERS,
+                flags: WHOLE | PRIORITIZED,
+                stream: 1,
+                before: &[0, 0, 0, 1, 255],
+                block: Get,
+                after: &[],
+            },
+            bad_stream(PROTOCOL),
+        ],
+    ),
+    case(
+        "http2/5.3.1/2",
+        "RFC 7540 5.3.1",
+        "PRIORITY that depends on itself",
+        &[priority(2, &[0, 0, 0, 2, 255]), bad_stream(PROTOCOL)],
+    ),
+    case(
+        "http2/5.4.1/1",
+        "RFC 9113 5.4.1",
+        "after an error the connection is closed",
+        &[Frame { kind: PING, flags: 0, stream: 3, payload: b"whatsup?" }, Want(W::Close)],
+    ),
+    case(
+        "http2/5.4.1/2",
+        "RFC 9113 5.4.1",
+        "and GOAWAY says so before",
+        &[Frame { kind: PING, flags: 0, stream: 3, payload: b"whatsup?" }, fatal(PROTOCOL)],
+    ),
+    case(
+        "http2/5.5/1",
+        "RFC 9113 5.5",
+        "an unknown extension frame",
+        &[Frame { kind: 0x16, flags: 0, stream: 0, payload: &[0; 8] }, ping(), PONG],
+    ),
+    case(
+        "http2/5.5/2",
+        "RFC 9113 5.5",
+        "an unknown extension frame inside a block",
+        &[
+            headers(1, END_STREAM, Get),
+            Frame { kind: 0x16, flags: 0, stream: 1, payload: &[0; 8] },
+            continuation(1, END_HEADERS, Only(DUMMY)),
+            fatal(PROTOCOL),
+        ],
+    ),
+    case("http2/6.1/1", "RFC 9113 6.1", "DATA on stream 0", &[data(0, END_STREAM), fatal(PROTOCOL)]),
+    case(
+        "http2/6.1/2",
+        "RFC 9113 6.1",
+        "DATA on a stream that is not open",
+        &[GET, data(1, END_STREAM), bad_stream(CLOSED)],
+    ),
+    case(
+        "http2/6.1/3",
+        "RFC 9113 6.1",
+        "DATA with more padding than bytes",
+        &[
+            POST,
+            Frame { kind: DATA, flags: END_STREAM | PADDED, stream: 1, payload: b"\x06test" },
+            fatal(PROTOCOL),
+        ],
+    ),
+    case(
+        "http2/6.2/1",
+        "RFC 9113 6.2",
+        "HEADERS without its end, then PRIORITY",
+        &[
+            headers(1, END_STREAM, Get),
+            priority(1, &[0, 0, 0, 0, 255]),
+            continuation(1, END_HEADERS, Only(DUMMY)),
+            fatal(PROTOCOL),
+        ],
+    ),
+    case(
+        "http2/6.2/2",
+        "RFC 9113 6.2",
+        "HEADERS of another stream before the block's end",
+        &[headers(1, END_STREAM, Get), headers(3, WHOLE, Get), fatal(PROTOCOL)],
+    ),
+    case("http2/6.2/3", "RFC 9113 6.2", "HEADERS on stream 0", &[headers(0, WHOLE, Get), fatal(PROTOCOL)]),
+    case(
+        "http2/6.2/4",
+        "RFC 9113 6.2",
+        "HEADERS with more padding than bytes",
+        &[
+            Step::Block {
+                kind: HEADERS,
+                flags: WHOLE | PADDED,
+                stream: 1,
+                before: &[255],
+                block: Get,
+                after: &[],
+            },
+            fatal(PROTOCOL),
+        ],
+    ),
+    case(
+        "http2/6.3/1",
+        "RFC 9113 6.3",
+        "PRIORITY on stream 0",
+        &[priority(0, &[0, 0, 0, 0, 255]), fatal(PROTOCOL)],
+    ),
+    case(
+        "http2/6.3/2",
+        "RFC 9113 6.3",
+        "PRIORITY of another length than 5",
+        &[GET, priority(1, &[0, 0, 0, 1]), bad_stream(&[FRAME_SIZE_ERROR])],
+    ),
+    case("http2/6.4/1", "RFC 9113 6.4", "RST_STREAM on stream 0", &[cancel(0), fatal(PROTOCOL)]),
+    case("http2/6.4/2", "RFC 9113 6.4", "RST_STREAM on an idle stream", &[cancel(1), fatal(PROTOCOL)]),
+    case(
+        "http2/6.4/3",
+        "RFC 9113 6.4",
+        "RST_STREAM of another length than 4",
+        &[
+            POST,
+            Frame { kind: RST_STREAM, flags: 0, stream: 1, payload: &[0; 3] },
+            fatal(&[FRAME_SIZE_ERROR]),
+        ],
+    ),
+    case(
+        "http2/6.5/1",
+        "RFC 9113 6.5",
+        "SETTINGS with ACK and a payload",
+        &[raw_settings(1, 0, &[0, 0, 0, 0, 0, 0]), fatal(&[FRAME_SIZE_ERROR])],
+    ),
+    case(
+        "http2/6.5/2",
+        "RFC 9113 6.5",
+        "SETTINGS on a stream",
+        &[raw_settings(0, 1, &[0, 3, 0, 0, 0, 100]), fatal(PROTOCOL)],
+    ),
+    case(
+        "http2/6.5/3",
+        "RFC 9113 6.5",
+        "SETTINGS of a length that is no multiple of 6",
+        &[raw_settings(0, 0, &[0, 3, 0]), fatal(&[FRAME_SIZE_ERROR])],
+    ),
+    case(
+        "http2/6.5.2/1",
+        "RFC 9113 6.5.2",
+        "ENABLE_PUSH that is neither 0 nor 1",
+        &[Settings(&[(SETTINGS_ENABLE_PUSH, 2)]), fatal(PROTOCOL)],
+    ),
+    case(
+        "http2/6.5.2/2",
+        "RFC 9113 6.5.2",
+        "INITIAL_WINDOW_SIZE beyond the maximum",
+        &[Settings(&[(SETTINGS_INITIAL_WINDOW_SIZE, 0x8000_0000)]), fatal(&[FLOW_CONTROL_ERROR])],
+    ),
+    case(
+        "http2/6.5.2/3",
+        "RFC 9113 6.5.2",
+        "MAX_FRAME_SIZE below the initial value",
+        &[Settings(&[(SETTINGS_MAX_FRAME_SIZE, 16_383)]), fatal(PROTOCOL)],
+    ),
+    case(
+        "http2/6.5.2/4",
+        "RFC 9113 6.5.2",
+        "MAX_FRAME_SIZE beyond the maximum",
+        &[Settings(&[(SETTINGS_MAX_FRAME_SIZE, 16_777_216)]), fatal(PROTOCOL)],
+    ),
+    case(
+        "http2/6.5.2/5",
+        "RFC 9113 6.5.2",
+        "an unknown setting is ignored",
+        &[Settings(&[(0xff, 1)]), ping(), PONG],
+    ),
+    case(
+        "http2/6.5.3/1",
+        "RFC 9113 6.5.3",
+        "settings count in their order",
+        &[
+            Settings(&[(SETTINGS_INITIAL_WINDOW_SIZE, 100), (SETTINGS_INITIAL_WINDOW_SIZE, 1)]),
+            Want(W::SettingsAck),
+            GET,
+            Want(W::Data(Some(1))),
+        ],
+    ),
+    case(
+        "http2/6.5.3/2",
+        "RFC 9113 6.5.3",
+        "SETTINGS is acknowledged",
+        &[Settings(&[(SETTINGS_ENABLE_PUSH, 0)]), Want(W::SettingsAck)],
+    ),
+    case("http2/6.7/1", "RFC 9113 6.7", "PING", &[ping(), PONG]),
+    case(
+        "http2/6.7/2",
+        "RFC 9113 6.7",
+        "PING with ACK is not answered",
+        &[Frame { kind: PING, flags: 1, stream: 0, payload: b"invalid!" }, ping(), PONG],
+    ),
+    case(
+        "http2/6.7/3",
+        "RFC 9113 6.7",
+        "PING on a stream",
+        &[Frame { kind: PING, flags: 0, stream: 1, payload: b"whatsup?" }, fatal(PROTOCOL)],
+    ),
+    case(
+        "http2/6.7/4",
+        "RFC 9113 6.7",
+        "PING of another length than 8",
+        &[Frame { kind: PING, flags: 0, stream: 0, payload: &[0; 6] }, fatal(&[FRAME_SIZE_ERROR])],
+    ),
+    case(
+        "http2/6.8/1",
+        "RFC 9113 6.8",
+        "GOAWAY on a stream",
+        &[Frame { kind: GOAWAY, flags: 0, stream: 1, payload: &[0; 8] }, fatal(PROTOCOL)],
+    ),
+    case(
+        "http2/6.9/1",
+        "RFC 9113 6.9",
+        "WINDOW_UPDATE of 0 on the connection",
+        &[window_update(0, &[0; 4]), fatal(PROTOCOL)],
+    ),
+    case(
+        "http2/6.9/2",
+        "RFC 9113 6.9",
+        "WINDOW_UPDATE of 0 on a stream",
+        &[POST, window_update(1, &[0; 4]), bad_stream(PROTOCOL)],
+    ),
+    case(
+        "http2/6.9/3",
+        "RFC 9113 6.9",
+        "WINDOW_UPDATE of another length than 4",
+        &[window_update(0, &[0; 3]), fatal(&[FRAME_SIZE_ERROR])],
+    ),
+    case(
+        "http2/6.9.1/1",
+        "RFC 9113 6.9.1",
+        "no more than the window is sent",
+        &[Settings(&[(SETTINGS_INITIAL_WINDOW_SIZE, 1)]), Want(W::SettingsAck), GET, Want(W::Data(Some(1)))],
+    ),
+    case(
+        "http2/6.9.1/2",
+        "RFC 9113 6.9.1",
+        "the connection's window beyond 2^31-1",
+        &[
+            window_update(0, &[0x7f, 0xff, 0xff, 0xff]),
+            window_update(0, &[0x7f, 0xff, 0xff, 0xff]),
+            fatal(&[FLOW_CONTROL_ERROR]),
+        ],
+    ),
+    case(
+        "http2/6.9.1/3",
+        "RFC 9113 6.9.1",
+        "a stream's window beyond 2^31-1",
+        &[
+            POST,
+            window_update(1, &[0x7f, 0xff, 0xff, 0xff]),
+            window_update(1, &[0x7f, 0xff, 0xff, 0xff]),
+            bad_stream(&[FLOW_CONTROL_ERROR]),
+        ],
+    ),
+    case(
+        "http2/6.9.2/1",
+        "RFC 9113 6.9.2",
+        "a changed initial window changes open streams",
+        &[
+            Settings(&[(SETTINGS_INITIAL_WINDOW_SIZE, 0)]),
+            Want(W::SettingsAck),
+            GET,
+            Settings(&[(SETTINGS_INITIAL_WINDOW_SIZE, 1)]),
+            Want(W::SettingsAck),
+            Want(W::Data(Some(1))),
+        ],
+    ),
+    case(
+        "http2/6.9.2/2",
+        "RFC 9113 6.9.2",
+        "a negative window",
+        &[
+            Settings(&[(SETTINGS_INITIAL_WINDOW_SIZE, 3)]),
+            Want(W::SettingsAck),
+            GET,
+            Want(W::Data(Some(3))),
+            Settings(&[(SETTINGS_INITIAL_WINDOW_SIZE, 2)]),
+            Want(W::SettingsAck),
+            window_update(1, &[0, 0, 0, 2]),
+            Want(W::Data(Some(1))),
+        ],
+    ),
+    case(
+        "http2/6.9.2/3",
+        "RFC 9113 6.9.2",
+        "an initial window beyond the maximum",
+        &[raw_settings(0, 0, &[0, 4, 0x80, 0, 0, 0]), fatal(&[FLOW_CONTROL_ERROR])],
+    ),
+    case(
+        "http2/6.10/1",
+        "RFC 9113 6.10",
+        "several CONTINUATION after HEADERS",
+        &[
+            headers(1, END_STREAM, Get),
+            continuation(1, 0, Only(DUMMY)),
+            continuation(1, END_HEADERS, Only(DUMMY)),
+            answered(1),
+        ],
+    ),
+    case(
+        "http2/6.10/2",
+        "RFC 9113 6.10",
+        "CONTINUATION followed by another frame",
+        &[
+            headers(1, 0, Method("POST")),
+            continuation(1, 0, Only(DUMMY)),
+            data(1, END_STREAM),
+            fatal(PROTOCOL),
+        ],
+    ),
+    case(
+        "http2/6.10/3",
+        "RFC 9113 6.10",
+        "CONTINUATION on stream 0",
+        &[headers(1, END_STREAM, Get), continuation(0, END_HEADERS, Only(DUMMY)), fatal(PROTOCOL)],
+    ),
+    case(
+        "http2/6.10/4",
+        "RFC 9113 6.10",
+        "CONTINUATION after HEADERS with END_HEADERS",
+        &[GET, continuation(1, END_HEADERS, Only(DUMMY)), fatal(PROTOCOL)],
+    ),
+    case(
+        "http2/6.10/5",
+        "RFC 9113 6.10",
+        "CONTINUATION after CONTINUATION with END_HEADERS",
+        &[
+            headers(1, END_STREAM, Get),
+            continuation(1, END_HEADERS, Only(DUMMY)),
+            continuation(1, END_HEADERS, Only(DUMMY)),
+            fatal(PROTOCOL),
+        ],
+    ),
+    case(
+        "http2/6.10/6",
+        "RFC 9113 6.10",
+        "CONTINUATION after DATA",
+        &[
+            headers(1, 0, Method("POST")),
+            data(1, END_STREAM),
+            Step::Block {
+                kind: CONTINUATION,
+                flags: END_HEADERS,
+                stream: 1,
+                before: &[],
+                block: Only(DUMMY),
+                after: &[],
+            },
+            fatal(PROTOCOL),
+        ],
+    ),
+    case(
+        "http2/7/1",
+        "RFC 9113 7",
+        "GOAWAY with an unknown code",
+        &[
+            Frame { kind: GOAWAY, flags: 0, stream: 0, payload: &[0, 0, 0, 0, 0, 0, 0, 0xff] },
+            ping(),
+            Want(W::PingAckOrClose(b"whatsup?")),
+        ],
+    ),
+    case(
+        "http2/7/2",
+        "RFC 9113 7",
+        "RST_STREAM with an unknown code",
+        &[POST, Frame { kind: RST_STREAM, flags: 0, stream: 1, payload: &[0, 0, 0, 0xff] }, ping(), PONG],
+    ),
+];
