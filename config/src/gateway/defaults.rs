@@ -24,8 +24,10 @@ pub(crate) const TIMEOUTS: TimeoutsConfig = TimeoutsConfig {
     connect: Duration::from_secs(2),
     // Most routes of the original wait 60 s for an answer; analyses that take longer say so on their route.
     first_byte: Duration::from_mins(1),
-    // A body that stands still this long has lost its sender or its reader. Event streams send a comment more often.
+    // A body that stands still this long has lost its sender or its reader.
     idle: Duration::from_mins(1),
+    // Nothing to say is no fault there; TCP's own probes find peers that are gone.
+    stream_idle: Duration::from_hours(1),
     // Downloads and event streams may last for hours as long as they move: idle watches over them.
     total: None,
 };

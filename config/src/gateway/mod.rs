@@ -136,6 +136,8 @@ pub struct TimeoutsConfig {
     pub first_byte: Duration,
     /// Without a byte of a body in either direction.
     pub idle: Duration,
+    /// The same for what pauses by its nature: WebSockets, server-sent events, gRPC calls.
+    pub stream_idle: Duration,
     /// For the whole request; `None`: no limit (streams).
     pub total: Option<Duration>,
 }

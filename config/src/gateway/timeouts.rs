@@ -34,6 +34,15 @@ pub(super) const KEYS: &[Key] = &[
         why: "A body that stands still this long has lost its sender or its reader.",
     },
     Key {
+        name: "stream_idle",
+        kind: "duration",
+        default: Some("\"1h\""),
+        absent: "",
+        example: "\"5m\"",
+        what: "The same for what pauses by its nature: WebSockets, server-sent events (`text/event-stream`) and gRPC calls.",
+        why: "Nothing to say is no fault there; keep-alive probes of TCP find peers that are gone within minutes.",
+    },
+    Key {
         name: "total",
         kind: "duration or \"none\"",
         default: Some("\"none\""),
@@ -54,6 +63,7 @@ pub(super) fn read(
     let connect = section.value(reading, "connect", values::duration);
     let first_byte = section.value(reading, "first_byte", values::duration);
     let idle = section.value(reading, "idle", values::duration);
+    let stream_idle = section.value(reading, "stream_idle", values::duration);
     let total = section.value(reading, "total", values::duration_or_none);
     let places = [&total.as_ref().map(|t| t.at.clone()), &first_byte.as_ref().map(|f| f.at.clone())];
     let at = places.into_iter().flatten().next().cloned();
@@ -61,6 +71,7 @@ pub(super) fn read(
         connect: connect.map_or(base.connect, |said| said.value),
         first_byte: first_byte.map_or(base.first_byte, |said| said.value),
         idle: idle.map_or(base.idle, |said| said.value),
+        stream_idle: stream_idle.map_or(base.stream_idle, |said| said.value),
         total: total.map_or(base.total, |said| said.value),
     };
     // Where neither of the two is said here, the mistake (if any) is told where they are said.

@@ -151,11 +151,12 @@ fn route(route: &RouteConfig) -> Value {
 }
 
 fn timeouts(timeouts: &TimeoutsConfig) -> Value {
-    let TimeoutsConfig { connect, first_byte, idle, total } = timeouts;
+    let TimeoutsConfig { connect, first_byte, idle, stream_idle, total } = timeouts;
     json!({
         "connect": time(*connect),
         "first_byte": time(*first_byte),
         "idle": time(*idle),
+        "stream_idle": time(*stream_idle),
         "total": total.map(time),
     })
 }

@@ -109,6 +109,16 @@ fn connections(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encod
         "HTTP/2 streams reset at a deadline: a reader or a writer that stalled",
         sum(state, |m| &m.streams_timed_out),
     )?;
+    let (opened, closed) = (sum(state, |m| &m.tunnels_opened), sum(state, |m| &m.tunnels_closed));
+    count(encoder, "websockets_opened", "WebSockets opened", opened)?;
+    let open = usize::try_from(opened.saturating_sub(closed)).unwrap_or(usize::MAX);
+    gauge(encoder, "websockets", "Open WebSockets; each counts as a connection", approximately(open))?;
+    count(
+        encoder,
+        "websockets_timed_out",
+        "WebSockets ended because nothing moved for `stream_idle`, or by the route's total time",
+        sum(state, |m| &m.tunnels_timed_out),
+    )?;
     let refused = [
         ("malformed", sum(state, |m| &m.heads_malformed)),
         ("too_large", sum(state, |m| &m.heads_too_large)),

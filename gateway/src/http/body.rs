@@ -21,7 +21,7 @@ use crate::worker::{Settings, Worker};
 pub struct DownstreamBody {
     content: Content,
     /// Told when this is dropped: hyper drops a body as soon as it is through with it, or with the connection.
-    story: Story,
+    story: Option<Story>,
 }
 
 #[derive(Debug)]
@@ -82,13 +82,18 @@ impl DownstreamBody {
         // It is all there. For HEAD it is only measured, by its Content-Length.
         story.complete = true;
         let bytes = Some(bytes).filter(|_| !story.asked.head_only);
-        Self { content: Content::Own(bytes), story }
+        Self { content: Content::Own(bytes), story: Some(story) }
     }
 
     pub(super) fn upstream(body: ResponseBody, mut story: Story) -> Self {
         // An empty answer is through before it is asked for; hyper then never polls it.
         story.complete = body.is_end_stream();
-        Self { content: Content::Upstream(body), story }
+        Self { content: Content::Upstream(body), story: Some(story) }
+    }
+
+    /// Nothing: the story goes on elsewhere.
+    pub(super) fn none() -> Self {
+        Self { content: Content::Own(None), story: None }
     }
 }
 
@@ -109,8 +114,11 @@ impl Body for DownstreamBody {
             Content::Upstream(body) => Pin::new(body).poll_frame(cx),
         };
         if let Poll::Ready(frame) = &polled {
-            this.story.took(frame.as_ref());
-            this.story.complete |= this.is_end_stream() && !matches!(frame, Some(Err(_)));
+            let ended = this.is_end_stream() && !matches!(frame, Some(Err(_)));
+            if let Some(story) = &mut this.story {
+                story.took(frame.as_ref());
+                story.complete |= ended;
+            }
         }
         polled
     }
@@ -142,6 +150,15 @@ impl Story {
             }
             Some(Err(_)) => {}
         }
+    }
+
+    /// It went on as a tunnel, which ends now.
+    pub(super) fn ended_as_tunnel(&mut self, bytes_in: u64, bytes_out: u64, complete: bool) {
+        let progress = Rc::<Progress>::default();
+        progress.bytes.set(bytes_in);
+        self.progress = Some(progress);
+        self.bytes_out = bytes_out;
+        self.complete = complete;
     }
 
     fn write_log(&self, notes: &LogNotes, bytes_in: u64) {

@@ -128,6 +128,7 @@ async fn speak_http1(
             .max_headers(limits.header_count)
             .max_header_size(limits.header_bytes)
             .serve_connection(io, service)
+            .with_upgrades()
     );
     let linger = |_: Pin<&mut _>| {
         if let Some(within) = worker.last_request_within(&downstream.entrance)
@@ -157,6 +158,7 @@ async fn speak_http2(
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .max_concurrent_streams(limits.streams)
+            .enable_connect_protocol()
             .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
             .serve_connection(io, service)
     );
@@ -194,7 +196,7 @@ async fn draining<C: Future>(
 }
 
 /// `work`, or `None` when the deadline passed: whatever it was for, nobody inside dealt with it.
-async fn in_time<F: Future>(clock: &ConnectionClock, work: F) -> Option<F::Output> {
+pub(super) async fn in_time<F: Future>(clock: &ConnectionClock, work: F) -> Option<F::Output> {
     let mut work = pin!(work);
     poll_fn(|cx| {
         if clock.needs_waker() {

@@ -94,6 +94,8 @@ async fn health_check(story: &Story, service: &Service) -> Result<serde_json::Va
         connect: HEALTH_TICKS,
         first_byte: HEALTH_TICKS,
         idle: HEALTH_TICKS,
+        stream_idle: HEALTH_TICKS,
+        upgrade: false,
         total: now + HEALTH_TICKS,
     };
     let started = Instant::now();

@@ -136,7 +136,13 @@ mod tests {
         headers: Vec<HeaderPattern>,
     ) -> Route {
         let second = Duration::from_secs(1);
-        let timeouts = TimeoutsConfig { connect: second, first_byte: second, idle: second, total: None };
+        let timeouts = TimeoutsConfig {
+            connect: second,
+            first_byte: second,
+            idle: second,
+            stream_idle: second,
+            total: None,
+        };
         Route {
             name: String::new(),
             host,

@@ -49,6 +49,12 @@ pub struct WorkerMetrics {
     pub connections_timed_out: Counter,
     /// HTTP/2 streams reset because a reader or a writer took too long.
     pub streams_timed_out: Counter,
+    /// WebSockets that were opened.
+    pub tunnels_opened: Counter,
+    /// WebSockets that have ended.
+    pub tunnels_closed: Counter,
+    /// WebSockets that were ended because nothing moved, or by the route's total time.
+    pub tunnels_timed_out: Counter,
     /// Heads that were not HTTP/1.1.
     pub heads_malformed: Counter,
     /// Heads that were too large.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
+use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -17,6 +18,8 @@ use super::request_body::{Progress, RequestBody};
 use super::response_body::{Carrier, ResponseBody};
 use crate::table::Endpoint;
 use crate::worker::timer::{ConnectionClock, Tick, Wheel};
+
+const EVENT_STREAM: &[u8] = b"text/event-stream";
 
 /// What one attempt works with.
 #[derive(Debug)]
@@ -35,8 +38,12 @@ pub struct Attempt<'a> {
     pub first_byte: Tick,
     /// Ticks without a byte of a body.
     pub idle: Tick,
+    /// The same for an answer that is a stream of events.
+    pub stream_idle: Tick,
     /// The tick at which the whole request is over.
     pub total: Tick,
+    /// The request is a handshake: what it agrees on has the connection for itself.
+    pub upgrade: bool,
 }
 
 impl Attempt<'_> {
@@ -48,7 +55,8 @@ impl Attempt<'_> {
         carrier: Carrier,
         in_flight: InFlight,
     ) -> Response<ResponseBody> {
-        self.clock.stream(self.idle, self.total);
+        let idle = if is_event_stream(&response) { self.stream_idle } else { self.idle };
+        self.clock.stream(idle, self.total);
         self.wheel.arm(self.clock, self.clock.deadline());
         response.map(|incoming| ResponseBody {
             incoming,
@@ -126,6 +134,15 @@ impl Attempt<'_> {
         self.wheel.arm(self.clock, deadline.min(self.total));
         None
     }
+}
+
+/// Whether an answer is one that pauses for as long as nothing happens (server-sent events).
+fn is_event_stream<B>(response: &Response<B>) -> bool {
+    response
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.as_bytes().get(..EVENT_STREAM.len()))
+        .is_some_and(|kind| kind.eq_ignore_ascii_case(EVENT_STREAM))
 }
 
 /// What the HTTP library's error means.

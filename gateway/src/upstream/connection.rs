@@ -17,7 +17,7 @@ use super::request_body::RequestBody;
 pub(super) type Begun = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
 
 /// Bytes that one connection buffers of an answer's head: a larger head is a bad answer.
-const BUFFER_BYTES: usize = 64 * 1024;
+pub(super) const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A connection that is driven by who holds it. One allocation for its whole life: hyper's half is most of a kilobyte,
 /// and a connection changes hands several times per request.

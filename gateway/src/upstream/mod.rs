@@ -15,6 +15,7 @@ pub mod pool;
 pub mod response_body;
 mod attempt;
 mod send_http2;
+mod send_upgrade;
 pub mod send;
 
 pub use address_policy::AddressPolicy;

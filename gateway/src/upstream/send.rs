@@ -14,7 +14,7 @@ use super::connection::UpstreamConnection;
 use super::error::{AttemptError, Failure};
 use super::request_body::RequestBody;
 use super::response_body::{Carrier, ResponseBody};
-use super::send_http2;
+use super::{send_http2, send_upgrade};
 use crate::table::{Endpoint, Protocol};
 use crate::worker::timer::Tick;
 
@@ -32,6 +32,9 @@ pub async fn send(
     endpoint: &Endpoint,
     request: Request<RequestBody>,
 ) -> Result<Response<ResponseBody>, AttemptError> {
+    if attempt.upgrade {
+        return send_upgrade::send(attempt, endpoint, request).await;
+    }
     match endpoint.spec.protocol {
         Protocol::Http1 => send_http1(attempt, endpoint, request).await,
         Protocol::Http2 => send_http2::send(attempt, endpoint, request).await,

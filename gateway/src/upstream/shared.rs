@@ -1,13 +1,14 @@
 //! An HTTP/2 connection to an endpoint, which many requests use at once.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::Request;
-use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -30,6 +31,9 @@ const HEAD_BYTES: u32 = 64 * 1024;
 /// Streams on one connection, whatever the endpoint offers: beyond it a second connection is better than a longer queue.
 const STREAMS: usize = 100;
 
+/// Between two looks whether the endpoint's settings have come.
+const SETTINGS_LOOK: Duration = Duration::from_millis(1);
+
 /// A connection in the pool. Clones are the same connection.
 #[derive(Clone, Debug)]
 pub struct SharedConnection {
@@ -40,9 +44,15 @@ pub struct SharedConnection {
 #[derive(Debug)]
 struct State {
     in_flight: Cell<usize>,
-    /// Streams that the endpoint takes at once.
-    offered: Cell<usize>,
+    driver: RefCell<Connection<TokioIo<TcpStream>, RequestBody, WorkerTasks>>,
     over: Cell<bool>,
+}
+
+impl State {
+    /// Streams that the endpoint takes at once: none until its settings have come.
+    fn offered(&self) -> usize {
+        self.driver.borrow().current_max_send_streams()
+    }
 }
 
 /// One request's place on a connection, until dropped.
@@ -51,35 +61,38 @@ pub struct StreamLease(Rc<State>);
 
 impl SharedConnection {
     /// Speaks HTTP/2 on `stream`; what drives it runs as tasks of this worker until nobody holds the connection.
+    ///
+    /// Waits for the endpoint's settings: before them nobody knows how many requests it takes at once, and what is too many
+    /// would wait on it for as long as the others last.
     pub async fn new(stream: TcpStream) -> hyper::Result<Self> {
-        let (sender, mut driver) = Builder::new(WorkerTasks)
+        let (sender, driver) = Builder::new(WorkerTasks)
+            .initial_max_send_streams(0)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .max_header_list_size(HEAD_BYTES)
             .handshake(TokioIo::new(stream))
             .await?;
-        let state = Rc::new(State {
-            in_flight: Cell::new(0),
-            // Until its settings say otherwise.
-            offered: Cell::new(STREAMS),
-            over: Cell::new(false),
-        });
-        let told = state.clone();
+        let state =
+            Rc::new(State { in_flight: Cell::new(0), driver: RefCell::new(driver), over: Cell::new(false) });
+        let driven = state.clone();
         tokio::task::spawn_local(poll_fn(move |cx| {
             // Errors reach who waits for an answer.
-            let over = Pin::new(&mut driver).poll(cx).is_ready();
-            told.offered.set(driver.current_max_send_streams());
-            told.over.set(over);
+            let over = Pin::new(&mut *driven.driver.borrow_mut()).poll(cx).is_ready();
+            driven.over.set(over);
             if over { Poll::Ready(()) } else { Poll::Pending }
         }));
+        while state.offered() == 0 && !state.over.get() {
+            // The library tells nobody when they come.
+            tokio::time::sleep(SETTINGS_LOOK).await;
+        }
         Ok(Self { sender, state })
     }
 
     /// A place for one more request, if there is one.
     pub fn lease(&self) -> Option<StreamLease> {
         let taken = self.state.in_flight.get();
-        if self.is_over() || taken >= self.state.offered.get().min(STREAMS) {
+        if self.is_over() || taken >= self.state.offered().min(STREAMS) {
             return None;
         }
         self.state.in_flight.set(taken + 1);
