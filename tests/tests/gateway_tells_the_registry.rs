@@ -20,9 +20,9 @@ async fn list(registry: &Registry, more: &[&str]) -> String {
     ended.text
 }
 
-/// The leases by instance id.
-async fn leases(registry: &Registry) -> Vec<(String, Value)> {
-    let listed: Value = serde_json::from_str(&list(registry, &["--json"]).await).unwrap();
+/// The leases of `service` by instance id.
+async fn leases(registry: &Registry, service: &str) -> Vec<(String, Value)> {
+    let listed: Value = serde_json::from_str(&list(registry, &[service, "--json"]).await).unwrap();
     let leases = listed["leases"].as_array().unwrap().iter();
     leases
         .map(|lease| (lease["instance"]["instance_id"].as_str().unwrap().to_owned(), lease.clone()))
@@ -55,7 +55,7 @@ async fn an_entry_that_cannot_be_used_is_shown_to_operators_and_told_to_its_regi
                 .then_some(())
         })
         .await;
-    let good = leases(&registry).await.into_iter().find(|(id, _)| id == "good").unwrap();
+    let good = leases(&registry, "good_service").await.into_iter().find(|(id, _)| id == "good").unwrap();
     assert!(good.1.get("rejects").is_none(), "{good:?}");
 }
 
@@ -82,13 +82,14 @@ async fn a_stale_instance_that_does_not_answer_is_removed_by_proof_and_one_that_
     let limit = Duration::from_mins(3);
     eventually(limit, "something is stale", async || {
         let stale = |(_, lease): &(String, Value)| lease["instance"]["stale"] == true;
-        leases(&registry).await.iter().any(stale).then_some(())
+        leases(&registry, "some_service").await.iter().any(stale).then_some(())
     })
     .await;
     eventually(limit, "only who answers is left, long before ten minutes", async || {
-        let left: Vec<_> = leases(&registry).await.into_iter().map(|(id, _)| id).collect();
+        let leases = leases(&registry, "some_service").await;
+        let left: Vec<_> = leases.iter().map(|(id, _)| id.as_str()).collect();
         let stale = |(id, lease): &(String, Value)| id == "lives" && lease["instance"]["stale"] == true;
-        (left == ["beats", "lives"] && leases(&registry).await.iter().any(stale)).then_some(())
+        (left == ["beats", "lives"] && leases.iter().any(stale)).then_some(())
     })
     .await;
     assert!(registry.program.text().contains("proven dead"), "{}", registry.program.text());

@@ -63,3 +63,112 @@ fn found(endpoint: &Endpoint) -> Option<(Option<&'static str>, bool)> {
     };
     (unusable.is_some() || shown.dead).then_some((unusable, shown.dead))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
+
+    use tokio::time::Instant;
+    use vertice_registry_api::{
+        Epoch, HealthPath, Instance, InstanceId, Lease, Metadata, Position, Revision, ServiceName,
+        ServiceUrl, SourceState, Status,
+    };
+    use vertice_registry_client::{Authority, Event};
+
+    use super::*;
+    use crate::discovery::stale::StaleRule;
+    use crate::discovery::update;
+    use crate::health::verdict::CheckResult;
+    use crate::route::Routes;
+    use crate::table::compile::{EndpointIds, Fixed, compile, first};
+    use crate::upstream::AddressPolicy;
+
+    fn name() -> ServiceName {
+        ServiceName::parse("some_service").unwrap()
+    }
+
+    fn instance(id: &str, stale: bool) -> Arc<Instance> {
+        Arc::new(Instance {
+            service: name(),
+            instance_id: InstanceId::parse(id).unwrap(),
+            incarnation: 1,
+            generation: 7,
+            url: ServiceUrl::parse(&format!("http://{id}:80")).unwrap(),
+            health_endpoint: HealthPath::default(),
+            metadata: Metadata::default(),
+            zone: None,
+            weight: 100,
+            version: None,
+            status: Status::Up,
+            status_override: None,
+            stale,
+            lease: Lease { ttl_s: 60 },
+            registered_at_ms: 0,
+            registered_by: "test".into(),
+        })
+    }
+
+    /// What a registry of this kind said, and the table made of it.
+    fn seen(kind: SourceKind, instances: &[Arc<Instance>]) -> (View, Table) {
+        let (mut view, now) = (View::new(), Instant::now());
+        view.apply(&Event::Identified(kind), now);
+        let whole = Event::Replaced {
+            instances: instances.to_vec(),
+            unread: BTreeSet::new(),
+            position: Some(Position { epoch: Epoch(3), revision: Revision(9) }),
+            state: SourceState::Serving,
+            authority: Authority::Complete,
+        };
+        view.apply(&whole, now);
+        let fixed = Fixed {
+            workers: 1,
+            configured: BTreeSet::new(),
+            policy: AddressPolicy::default(),
+            newcomers_wait: true,
+        };
+        let update = update::of(&name(), &view, &BTreeMap::new(), &StaleRule::default(), now);
+        let start = first(&fixed, |_| Routes::default());
+        let (table, _) = compile(&start, vec![update], &fixed, &mut EndpointIds::default());
+        (view, table)
+    }
+
+    fn endpoint<'t>(table: &'t Table, id: &str) -> &'t Endpoint {
+        let all = &table.services.by_name("some_service").unwrap().all;
+        all.iter().find(|endpoint| endpoint.spec.instance_id.as_str() == id).unwrap()
+    }
+
+    #[test]
+    fn what_cannot_be_used_and_what_is_stale_and_dead_is_told_in_its_generation() {
+        let all = [
+            instance("lost", false),
+            instance("gone", true),
+            instance("slow", true),
+            instance("not-stale", false),
+        ];
+        for kind in [SourceKind::Watched, SourceKind::Polled] {
+            let (view, table) = seen(kind, &all);
+            let fails = |result| Verdict::Failing(result);
+            endpoint(&table, "lost").health.show(|shown| shown.verdict = fails(CheckResult::Unresolved));
+            endpoint(&table, "slow").health.show(|shown| shown.verdict = fails(CheckResult::Late));
+            for id in ["gone", "not-stale"] {
+                endpoint(&table, id).health.show(|shown| shown.dead = true);
+            }
+            let not_taken = ["slow", "of-nobody"].map(|id| NotTaken {
+                service: name(),
+                instance_id: InstanceId::parse(id).unwrap(),
+                reason: "no".into(),
+            });
+            let report = report(&table, &view, &not_taken);
+            if kind == SourceKind::Polled {
+                assert_eq!(report, Report::default(), "the old calls have no word for it");
+                continue;
+            }
+            assert_eq!(report.epoch, Some(Epoch(3)));
+            assert_eq!(report.dead, [(name(), InstanceId::parse("gone").unwrap(), 7)]);
+            let told: Vec<_> =
+                report.rejects.iter().map(|r| (r.instance_id.as_str(), r.generation)).collect();
+            assert_eq!(told, [("lost", 7), ("slow", 7)]);
+        }
+    }
+}

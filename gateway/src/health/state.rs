@@ -170,7 +170,7 @@ impl EndpointHealth {
         self.errors.store(0, Ordering::Relaxed);
     }
 
-    pub(super) fn show(&self, write: impl FnOnce(&mut Shown)) {
+    pub(crate) fn show(&self, write: impl FnOnce(&mut Shown)) {
         write(&mut self.lock());
     }
 
