@@ -1,4 +1,4 @@
-//! The command line: `run`, `check`, `explain`, `demo`.
+//! The command line: `run`, `upgrade`, `check`, `explain`, `demo`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use vertice_config::Env;
 use vertice_config::gateway::Flags;
 use vertice_gateway::reload::origin::Origin;
-use vertice_gateway::{app, demo, explain};
+use vertice_gateway::{app, demo, explain, upgrade};
 use vertice_process::logging::{self, LogFormat};
 
 /// The front door of all services, which it finds in the registry by name.
@@ -23,6 +23,8 @@ struct Cli {
 enum Command {
     /// Run the gateway; without flags: on loopback with an embedded registry, ready to try
     Run(RunFlags),
+    /// Start a new process with these flags that takes over from the running one; exit code 0 once it has
+    Upgrade(RunFlags),
     /// Read a configuration and say everything that is wrong with it
     Check(CheckFlags),
     /// Ask a running gateway where a request would go, and why not elsewhere
@@ -51,12 +53,18 @@ struct RunFlags {
     /// Where the last known good of the registry is kept; nowhere if not given
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// Where a successor takes over the listening sockets; upgrade.sock in the state directory if not given
+    #[arg(long, value_name = "PATH")]
+    upgrade_socket: Option<PathBuf>,
     /// Worker threads; one per core if not given
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
     /// Log lines as JSON
     #[arg(long)]
     log_json: bool,
+    /// Take over the listening sockets of the running gateway, which then drains and ends
+    #[arg(long)]
+    upgrade: bool,
 }
 
 #[derive(Args)]
@@ -91,6 +99,7 @@ struct DemoFlags {
 pub(crate) fn run() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(flags) => run_gateway(&flags),
+        Command::Upgrade(flags) => upgrade(&flags),
         Command::Check(flags) => check(&flags.config),
         Command::Explain(flags) => {
             on_runtime(explain::ask(flags.admin, &flags.method, &flags.url, &flags.headers))
@@ -109,7 +118,7 @@ pub(crate) fn run() -> ExitCode {
 }
 
 /// Runs `work` on the control side's runtime: one thread, off the request path.
-fn on_runtime<F: Future<Output = Result<(), String>>>(work: F) -> Result<(), String> {
+fn on_runtime<T, F: Future<Output = Result<T, String>>>(work: F) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -127,7 +136,17 @@ fn run_gateway(flags: &RunFlags) -> Result<(), String> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    on_runtime(app::run::run(config, origin))
+    on_runtime(app::run::run(config, origin, flags.upgrade))
+}
+
+fn upgrade(flags: &RunFlags) -> Result<(), String> {
+    let config = origin(flags).read().map_err(|mistakes| mistakes.join("\n"))?;
+    let socket = config.upgrade_socket.ok_or(app::run::NO_UPGRADE_SOCKET)?;
+    // What follows the name of the command is what the new process is started with.
+    let arguments = std::env::args_os().skip(2).filter(|argument| argument != "--upgrade").collect();
+    let process = on_runtime(upgrade::command::upgrade(&socket, arguments))?;
+    println!("process {process} has taken over; the one before finishes what it has begun");
+    Ok(())
 }
 
 fn origin(flags: &RunFlags) -> Origin {
@@ -138,7 +157,7 @@ fn origin(flags: &RunFlags) -> Origin {
         embedded_registry: flags.embedded_registry,
         workers: flags.workers,
         state_dir: flags.state_dir.clone(),
-        upgrade_socket: None,
+        upgrade_socket: flags.upgrade_socket.clone(),
     };
     Origin { file: flags.config.clone(), flags: said, env: Env::capture() }
 }

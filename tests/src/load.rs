@@ -36,12 +36,23 @@ pub struct LoadReport {
 
 impl Load {
     /// GETs `target` at `address` again and again on `connections` connections, each waiting for its answer.
+    ///
+    /// A connection that is told to be closed is opened anew, as clients do.
     pub fn start(address: SocketAddr, target: &str, connections: usize) -> Self {
+        Self::begin(address, target, connections, true)
+    }
+
+    /// The same with a new connection for every request.
+    pub fn start_connecting(address: SocketAddr, target: &str, clients: usize) -> Self {
+        Self::begin(address, target, clients, false)
+    }
+
+    fn begin(address: SocketAddr, target: &str, connections: usize, keep: bool) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let answered = watch::Sender::new(0);
         let mut clients = JoinSet::new();
         for _ in 0..connections {
-            clients.spawn(client(address, target.to_owned(), stop.clone(), answered.clone()));
+            clients.spawn(client(address, target.to_owned(), keep, stop.clone(), answered.clone()));
         }
         Self { stop, answered, clients }
     }
@@ -81,13 +92,18 @@ impl LoadReport {
 async fn client(
     address: SocketAddr,
     target: String,
+    keep: bool,
     stop: Arc<AtomicBool>,
     answered: watch::Sender<usize>,
 ) -> LoadReport {
     let mut report = LoadReport::default();
     let mut connection = None;
     while !stop.load(Ordering::SeqCst) {
-        match one(&mut connection, address, &target).await {
+        let done = one(&mut connection, address, &target).await;
+        if !keep {
+            connection = None;
+        }
+        match done {
             Ok(stub) => *report.answers.entry(stub).or_default() += 1,
             Err(NoAnswer(why)) => {
                 connection = None;
@@ -113,6 +129,9 @@ async fn one(
         None => connection.insert(Connection::open(address).await?),
     };
     let answer = open.send(request("GET", target, &[], "")).await?;
+    if answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
+        *connection = None;
+    }
     match (answer.status.as_u16(), answer.json()["stub"].as_str()) {
         (200, Some(stub)) => Ok(stub.to_owned()),
         (status, _) => Err(NoAnswer(format!("{status}: {}", answer.text()))),

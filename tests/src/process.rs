@@ -36,7 +36,30 @@ impl Program {
     pub fn start(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(path_of(name));
         command.args(arguments).env_clear().envs(environment.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.stdin(Stdio::null());
+        Self::spawn(name, command)
+    }
+
+    /// Starts `name` as systemd does: with a listening socket as descriptor 3, under the name `listener`.
+    pub fn start_activated(
+        name: &str,
+        arguments: &[&str],
+        socket: std::net::TcpListener,
+        listener: &str,
+    ) -> Self {
+        // The number of the process has to be in its environment: a shell knows its own, and becomes the program.
+        let script = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"";
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).arg(path_of(name)).args(arguments);
+        command
+            .env_clear()
+            .env("LISTEN_FDNAMES", listener)
+            .stdin(Stdio::from(std::os::fd::OwnedFd::from(socket)));
+        Self::spawn(name, command)
+    }
+
+    fn spawn(name: &str, mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         let (sender, lines) = watch::channel(Vec::new());
         let sender = Arc::new(Mutex::new(sender));

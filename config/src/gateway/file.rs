@@ -42,6 +42,15 @@ pub(super) const KEYS: &[Key] = &[
         why: "Nothing is written to disk unasked.",
     },
     Key {
+        name: "upgrade_socket",
+        kind: "path",
+        default: None,
+        absent: "`upgrade.sock` in `state_dir`; without one, no upgrade in place",
+        example: "\"/run/vertice-gateway/upgrade.sock\"",
+        what: "A Unix socket at which a new process (`run --upgrade`) takes over the listening sockets of this one.",
+        why: "Only the same user is let in, and the file's mode is 0600.",
+    },
+    Key {
         name: "trusted_proxies",
         kind: "list of networks",
         default: Some("[]"),

@@ -7,8 +7,8 @@ use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use vertice_config::gateway::{
-    AccessLogConfig, GatewayConfig, HostPattern, PathPattern, PathRewrite, RegistryPlace, RouteConfig,
-    TimeoutsConfig, WhenStale,
+    AccessLogConfig, GatewayConfig, HealthConfig, HostPattern, LimitsConfig, PathPattern, PathRewrite,
+    RegistryPlace, RouteConfig, TimeoutsConfig, WhenStale,
 };
 use vertice_process::answer::{self, Answer};
 
@@ -94,28 +94,8 @@ fn config(config: &GatewayConfig) -> Value {
             AccessLogConfig::File(path) => path.display().to_string(),
         }),
         "timeouts": timeouts(general),
-        "limits": {
-            "header_bytes": limits.header_bytes,
-            "header_count": limits.header_count,
-            "target_bytes": limits.target_bytes,
-            "connections": limits.connections,
-            "streams": limits.streams,
-            "head_timeout": time(limits.head_timeout),
-            "keep_alive": time(limits.keep_alive),
-            "drain_timeout": time(limits.drain_timeout),
-        },
-        "health": {
-            "active": health.active,
-            "interval": time(health.interval),
-            "timeout": time(health.timeout),
-            "unhealthy_after": health.unhealthy_after,
-            "healthy_after": health.healthy_after,
-            "eject_after_connect_failures": health.eject_after_connect_failures,
-            "eject_after_errors": health.eject_after_errors,
-            "max_ejected_percent": health.max_ejected_percent,
-            "panic_percent": health.panic_percent,
-            "slow_start": health.slow_start.map(time),
-        },
+        "limits": limits_of(limits),
+        "health": health_of(health),
         "services": services.iter().map(|service| json!({
             "name": service.name.as_str(),
             "fallback": texts(&service.fallback),
@@ -147,6 +127,56 @@ fn route(route: &RouteConfig) -> Value {
             PathRewrite::ReplacePrefix(prefix) => json!({"replace_prefix": prefix}),
         },
         "timeouts": timeouts(own),
+    })
+}
+
+fn limits_of(limits: &LimitsConfig) -> Value {
+    let LimitsConfig {
+        header_bytes,
+        header_count,
+        target_bytes,
+        connections,
+        streams,
+        head_timeout,
+        keep_alive,
+        drain_timeout,
+    } = limits;
+    json!({
+        "header_bytes": header_bytes,
+        "header_count": header_count,
+        "target_bytes": target_bytes,
+        "connections": connections,
+        "streams": streams,
+        "head_timeout": time(*head_timeout),
+        "keep_alive": time(*keep_alive),
+        "drain_timeout": time(*drain_timeout),
+    })
+}
+
+fn health_of(health: &HealthConfig) -> Value {
+    let HealthConfig {
+        active,
+        interval,
+        timeout,
+        unhealthy_after,
+        healthy_after,
+        eject_after_connect_failures,
+        eject_after_errors,
+        max_ejected_percent,
+        panic_percent,
+        slow_start,
+    } = health;
+    json!({
+        "active": active,
+        "interval": time(*interval),
+        "timeout": time(*timeout),
+        "unhealthy_after": unhealthy_after,
+        "healthy_after": healthy_after,
+        "eject_after_connect_failures": eject_after_connect_failures,
+        "eject_after_errors": eject_after_errors,
+        "max_ejected_percent": max_ejected_percent,
+        "panic_percent": panic_percent,
+        "slow_start": slow_start.map(time),
     })
 }
 

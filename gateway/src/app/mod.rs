@@ -38,7 +38,9 @@ use crate::table::Published;
 use crate::table::compile::first;
 use crate::telemetry::log_writer;
 use crate::telemetry::metrics::WorkerMetrics;
+use crate::upgrade::hand_over::Offer;
 use crate::upgrade::inherited::Inherited;
+use crate::upgrade::socket::UpgradeSocket;
 use crate::upstream::AddressPolicy;
 use crate::worker::run::WorkerParts;
 use crate::worker::{self, Drain, Settings, Told};
@@ -66,6 +68,8 @@ pub struct Gateway {
     health_rules: watch::Sender<HealthRules>,
     /// What operators ask for over the admin listener.
     asked: mpsc::Receiver<ReloadOrder>,
+    /// Another process is about to take over: nothing changes until that is decided.
+    handing_over: bool,
 }
 
 /// The admin listener: opened at the start, answering from when the process is open for clients.
@@ -187,6 +191,7 @@ pub async fn start(
         orders,
         health_rules,
         asked,
+        handing_over: false,
     })
 }
 
@@ -311,9 +316,32 @@ impl Gateway {
         self.readiness.missing().is_empty()
     }
 
+    /// Copies of all sockets, for a successor that came in at `socket`.
+    fn offer(&self, socket: &UpgradeSocket) -> std::io::Result<Offer> {
+        let listener =
+            |open: &OpenListener| Ok((open.config.name.clone(), open.config.address, open.copies()?));
+        let admin = match (&self.admin, self.running.admin) {
+            (Some(admin), Some(configured)) => Some((configured, admin.socket.try_clone()?.into())),
+            (Some(_), None) | (None, _) => None,
+        };
+        Ok(Offer {
+            listeners: self.listeners.iter().map(listener).collect::<std::io::Result<_>>()?,
+            admin,
+            socket: (socket.path().to_owned(), socket.copy()?),
+        })
+    }
+
     /// Not ready, no new connections, what is in flight to its end, at most the drain timeout. Whether all finished.
     pub async fn drain(self, how: Drain) -> bool {
         let _draining: NotReady = self.readiness.hold("draining");
+        let mut admin = self.admin;
+        if how == Drain::HandedOver {
+            // The successor answers, and keeps the last known good.
+            let _ = self.orders.send(Order::StopKeeping).await;
+            if let Some(admin) = admin.take() {
+                admin.stop.pull_and_wait(Duration::from_secs(1)).await;
+            }
+        }
         // Workers hear of it before their listeners close: a connection that they take from the queue then is one of a
         // process that drains.
         self.stop.send_replace(Some(how));
@@ -323,8 +351,8 @@ impl Gateway {
             tokio::task::spawn_blocking(move || workers.into_iter().all(|worker| worker.join().is_ok()));
         let finished =
             matches!(tokio::time::timeout(self.running.limits.drain_timeout, joined).await, Ok(Ok(true)));
-        // The admin listener answers to the end: somebody may be watching. (Unless a successor does in its place.)
-        if let Some(admin) = self.admin {
+        // The admin listener answers to the end: somebody may be watching.
+        if let Some(admin) = admin {
             admin.stop.pull_and_wait(Duration::from_secs(1)).await;
         }
         self.trigger.pull_and_wait(Duration::from_secs(1)).await;

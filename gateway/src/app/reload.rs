@@ -53,6 +53,11 @@ impl Gateway {
         let invalid = |errors| Refused { outcome: ReloadOutcome::Invalid, errors };
         let failed =
             |error: StartError| Refused { outcome: ReloadOutcome::Failed, errors: vec![error.to_string()] };
+        if self.handing_over {
+            let errors =
+                vec!["another process is taking over; it has read the configuration by itself".to_owned()];
+            return Err(Refused { outcome: ReloadOutcome::Failed, errors });
+        }
         let origin = self.origin.clone();
         // A disk that hangs must not stop discovery, which runs on this thread.
         let read = tokio::task::spawn_blocking(move || origin.read()).await;

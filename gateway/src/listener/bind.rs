@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// A silent connection is probed after this, as cloud load balancers and NATs forget it after minutes.
 const KEEP_ALIVE: Duration = Duration::from_mins(1);
@@ -28,7 +28,6 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
         .collect()
 }
 
-/// What is set here is inherited by every accepted connection: no system call per connection for it.
 fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -38,10 +37,17 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     }
     if shared {
         socket.set_reuse_port(true)?;
-        socket.set_tcp_nodelay(true)?;
-        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE))?;
     }
     Ok(socket)
+}
+
+/// Makes a listening socket, whoever opened it, what workers expect. What is set here is inherited by every accepted
+/// connection: no system call per connection for it.
+pub fn ready(socket: &TcpListener) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    let socket = SockRef::from(socket);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE))
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use vertice_config::gateway::ListenerConfig;
 
-use super::bind::bind;
+use super::bind::{bind, ready};
 use super::entrance::Entrance;
 use crate::worker::Told;
 
@@ -33,6 +34,7 @@ impl OpenListener {
 
     /// Sockets that somebody else opened; there may be fewer or more than workers.
     pub fn of(config: &ListenerConfig, sockets: Vec<TcpListener>) -> io::Result<Self> {
+        sockets.iter().try_for_each(ready)?;
         let address = sockets.first().map_or(Ok(config.address), TcpListener::local_addr)?;
         // Copied before anything is promised: later there might be no descriptor left for it.
         let for_workers = sockets.iter().map(TcpListener::try_clone).collect::<Result<_, _>>()?;
@@ -40,9 +42,9 @@ impl OpenListener {
         Ok(Self { config: config.clone(), address, kept: sockets, for_workers, entrance })
     }
 
-    /// Its sockets, for a successor.
-    pub fn sockets(&self) -> &[TcpListener] {
-        &self.kept
+    /// Copies of its sockets, for a successor.
+    pub fn copies(&self) -> io::Result<Vec<OwnedFd>> {
+        self.kept.iter().map(|socket| socket.try_clone().map(OwnedFd::from)).collect()
     }
 
     /// Connections are taken from here on. A worker with more than its share of the sockets hands over what is too much.

@@ -42,7 +42,8 @@ mod tests {
         let start = config("");
         for (text, what) in [
             ("workers = 3", "workers"),
-            ("state_dir = \"/tmp/x\"", "state_dir"),
+            ("state_dir = \"/tmp/x\"\nupgrade_socket = \"/tmp/y\"", "state_dir"),
+            ("upgrade_socket = \"/tmp/y\"", "upgrade_socket"),
             ("[admin]\naddress = \"off\"", "admin.address"),
             ("[registry]\nurl = \"http://registry\"", "registry.url"),
             ("[registry]\nrequest_timeout = \"1s\"", "registry.request_timeout"),

@@ -39,6 +39,13 @@ impl Inherited {
         Self { by_name: false, listeners, admin }
     }
 
+    /// From the service manager. One called `admin` is for operators.
+    pub fn passed(listeners: Vec<InheritedListener>) -> Self {
+        let (admin, listeners): (Vec<_>, Vec<_>) =
+            listeners.into_iter().partition(|listener| listener.name == "admin");
+        Self { by_name: true, listeners, admin: admin.into_iter().next() }
+    }
+
     /// The sockets for `wanted`.
     pub fn take(&mut self, wanted: &ListenerConfig) -> Option<Vec<TcpListener>> {
         let (name, address) = (&wanted.name, wanted.address);
