@@ -1,5 +1,7 @@
 //! One copy of a service, as it is registered.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::metadata::Metadata;
@@ -65,12 +67,12 @@ pub struct Instance {
     pub metadata: Metadata,
     /// Where it stands, for choices near the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub zone: Option<String>,
+    pub zone: Option<Arc<str>>,
     /// Its share against the others, 0 to 1000.
     pub weight: u16,
     /// What it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
+    pub version: Option<Arc<str>>,
     /// The owner's word.
     pub status: Status,
     /// An operator's word, which wins.
@@ -84,7 +86,7 @@ pub struct Instance {
     /// When, in milliseconds since 1970 (the server's wall clock; for people, never for decisions).
     pub registered_at_ms: u64,
     /// The principal whose token registered it.
-    pub registered_by: String,
+    pub registered_by: Arc<str>,
 }
 
 impl Instance {

@@ -1,6 +1,7 @@
 //! Labels of an instance: string to string, sorted, bounded.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +10,8 @@ use crate::name::{RuleError, shorten};
 
 /// At most 32 entries, keys of 1 to 64 bytes, values up to 512 bytes, 4 KiB in all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "BTreeMap<String, String>")]
-pub struct Metadata(BTreeMap<String, String>);
+#[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
+pub struct Metadata(Option<Arc<BTreeMap<String, String>>>);
 
 impl Metadata {
     /// Checks `entries` against the limits; the error names the first that is over.
@@ -43,22 +44,29 @@ impl Metadata {
                 limits::METADATA_BYTES
             )));
         }
-        Ok(Self(entries))
+        // None for none: many instances have no labels, and a registry holds very many instances.
+        Ok(Self((!entries.is_empty()).then(|| Arc::new(entries))))
     }
 
     /// The value of `key`.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str)
+        self.0.as_ref()?.get(key).map(String::as_str)
     }
 
     /// Keys and values in key order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(k, v)| (k.as_str(), v.as_str()))
+        self.0.iter().flat_map(|entries| entries.iter()).map(|(k, v)| (k.as_str(), v.as_str()))
     }
 
     /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
+    }
+}
+
+impl From<Metadata> for BTreeMap<String, String> {
+    fn from(metadata: Metadata) -> Self {
+        metadata.0.map(Arc::unwrap_or_clone).unwrap_or_default()
     }
 }
 

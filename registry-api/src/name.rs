@@ -1,9 +1,10 @@
 //! The checked strings of the contract: a service's name, an instance's id, a health path.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::limits;
 
@@ -19,18 +20,44 @@ impl fmt::Display for RuleError {
 
 impl std::error::Error for RuleError {}
 
+/// Reads a checked type out of a text without a copy of the text.
+pub(crate) struct Checked<T>(pub(crate) fn(&str) -> Result<T, RuleError>);
+
+impl<T> Visitor<'_> for Checked<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.0)(text).map_err(E::custom)
+    }
+}
+
 /// Makes a cheaply cloned, checked string type with the usual traits and a `parse` that is the only way in.
 macro_rules! checked_string {
-    ($(#[$doc:meta])* $name:ident, $check:path) => {
+    ($(#[$doc:meta])* $name:ident, $check:path, $make:path) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Arc<str>);
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(Checked(Self::parse))
+            }
+        }
 
         impl $name {
             /// Checks `text` against the rule of this type.
             pub fn parse(text: &str) -> Result<Self, RuleError> {
-                $check(text).map(|()| Self(Arc::from(text)))
+                $check(text).map(|()| Self($make(text)))
             }
 
             /// The text as it stands on the wire.
@@ -82,19 +109,22 @@ macro_rules! checked_string {
 checked_string!(
     /// A service's name: `^[a-z0-9][a-z0-9_-]{1,63}$`.
     ServiceName,
-    check_service_name
+    check_service_name,
+    Arc::from
 );
 
 checked_string!(
     /// One copy of a service: 1 to 128 of `[A-Za-z0-9._:-]`, or the reserved [`InstanceId::legacy`].
     InstanceId,
-    check_instance_id
+    check_instance_id,
+    Arc::from
 );
 
 checked_string!(
     /// The path that answers 200 when an instance is healthy; starts with exactly one `/`.
     HealthPath,
-    check_health_path
+    check_health_path,
+    health_path
 );
 
 /// The reserved id of the one instance that a client of the old calls can have.
@@ -114,8 +144,20 @@ impl InstanceId {
 
 impl Default for HealthPath {
     fn default() -> Self {
-        Self(Arc::from("/health"))
+        Self(usual_health_path())
     }
+}
+
+const USUAL_HEALTH_PATH: &str = "/health";
+
+/// Nearly all instances have this one: they share it.
+fn usual_health_path() -> Arc<str> {
+    static USUAL: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(USUAL_HEALTH_PATH));
+    USUAL.clone()
+}
+
+fn health_path(text: &str) -> Arc<str> {
+    if text == USUAL_HEALTH_PATH { usual_health_path() } else { Arc::from(text) }
 }
 
 fn check_service_name(text: &str) -> Result<(), RuleError> {

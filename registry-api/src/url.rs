@@ -4,10 +4,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::limits;
-use crate::name::{RuleError, shorten};
+use crate::name::{Checked, RuleError, shorten};
 
 /// How to speak to an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,8 +40,7 @@ impl fmt::Display for Host {
 /// A checked `http(s)://host[:port][/base]` with no userinfo, query or fragment, at most 512 bytes.
 ///
 /// The normal form (lower-case host, explicit port, no trailing slash) is what is compared and sent.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceUrl {
     scheme: Scheme,
     host: Host,
@@ -96,7 +95,10 @@ impl ServiceUrl {
         if path.split('/').any(|segment| matches!(segment, "." | "..")) {
             return Err(wrong("the path has dot segments"));
         }
-        Ok(Self { scheme, host, port, base: Arc::from(path.trim_end_matches('/')) })
+        let base = path.trim_end_matches('/');
+        // Mostly there is none, and all of those share it.
+        let base = if base.is_empty() { Arc::default() } else { Arc::from(base) };
+        Ok(Self { scheme, host, port, base })
     }
 
     /// `http` or `https`.
@@ -132,6 +134,18 @@ impl fmt::Display for ServiceUrl {
             Scheme::Https => "https",
         };
         write!(f, "{scheme}://{}:{}{}", self.host, self.port, self.base)
+    }
+}
+
+impl Serialize for ServiceUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ServiceUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Checked(Self::parse))
     }
 }
 

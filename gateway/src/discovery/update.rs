@@ -55,10 +55,10 @@ fn registered(seen: &SeenInstance) -> EndpointSpec {
         protocol: Protocol::of(&instance.metadata),
         weight: instance.weight,
         status: instance.effective_status(),
-        version: instance.version.clone(),
+        version: instance.version.as_deref().map(str::to_owned),
         held,
         origin: Origin::Registry {
-            registered_by: instance.registered_by.clone(),
+            registered_by: instance.registered_by.to_string(),
             registered_at_ms: instance.registered_at_ms,
         },
     }

@@ -137,15 +137,15 @@ fn content(wanted: &Registration, by: &str, registered_at_ms: u64) -> Instance {
         url: wanted.url.clone(),
         health_endpoint: wanted.health_endpoint.clone(),
         metadata: wanted.metadata.clone(),
-        zone: wanted.zone.clone(),
+        zone: wanted.zone.clone().map(Into::into),
         weight: wanted.weight,
-        version: wanted.version.clone(),
+        version: wanted.version.clone().map(Into::into),
         status: wanted.status,
         status_override: None,
         stale: false,
         lease: Lease { ttl_s: wanted.ttl_s.unwrap_or(limits::DEFAULT_TTL_S) },
         registered_at_ms,
-        registered_by: by.to_owned(),
+        registered_by: by.into(),
     }
 }
 

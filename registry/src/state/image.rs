@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
+use std::sync::Arc;
 
 use vertice_registry_api::{Epoch, Instance, InstanceId, Revision, ServiceName};
 
@@ -15,10 +16,13 @@ pub(crate) struct Image {
     /// Higher than any generation that was given out and written.
     pub(crate) next_generation: u64,
     /// With their handles.
-    pub(crate) rows: BTreeMap<(ServiceName, InstanceId), (Option<u32>, Instance)>,
+    pub(crate) rows: BTreeMap<(ServiceName, InstanceId), (Option<u32>, Arc<Instance>)>,
     /// The last thing written was the end of a process that stopped in order.
     pub(crate) clean: bool,
 }
+
+/// An instance with its handle, by its names.
+type Row = ((ServiceName, InstanceId), (Option<u32>, Arc<Instance>));
 
 /// What a file of changes gave.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,10 +50,13 @@ impl Image {
             Some(other) => return Err(unexpected(&other)),
             None => return Err(Flaw::Torn),
         };
+        let mut rows = Vec::new();
         loop {
             match records.next()? {
-                Some(Record::Row { handle, instance }) => image.put(handle, instance),
+                Some(Record::Row { handle, instance }) => rows.push(image.row(handle, instance)),
                 Some(Record::End { instances }) => {
+                    // They stand in order, and a map is made of what is in order many times faster than one by one.
+                    image.rows = rows.into_iter().collect();
                     let has = u64::try_from(image.rows.len()).unwrap_or(u64::MAX);
                     if has != instances {
                         return Err(Flaw::Unexpected(format!("it says {instances} instances and has {has}")));
@@ -135,9 +142,14 @@ impl Image {
     }
 
     fn put(&mut self, handle: Option<u32>, instance: Instance) {
+        let (key, row) = self.row(handle, instance);
+        self.rows.insert(key, row);
+    }
+
+    fn row(&mut self, handle: Option<u32>, instance: Instance) -> Row {
         self.next_generation = self.next_generation.max(instance.generation.saturating_add(1));
         let key = (instance.service.clone(), instance.instance_id.clone());
-        self.rows.insert(key, (handle, instance));
+        (key, (handle, Arc::new(instance)))
     }
 }
 

@@ -94,11 +94,7 @@ impl Journal {
         let whole = Whole {
             position: Position { epoch: image.epoch, revision: image.revision },
             next_generation: image.next_generation,
-            rows: image
-                .rows
-                .values()
-                .map(|(handle, instance)| (*handle, Arc::new(instance.clone())))
-                .collect(),
+            rows: image.rows.values().cloned().collect(),
         };
         let changes = begin_changes(dir, number, image.revision)?;
         let changes_bytes = changes.metadata()?.len();

@@ -50,7 +50,7 @@ fn whole(store: &Store) -> Whole {
 }
 
 fn digest(image: &Image) -> SetDigest {
-    SetDigest::of(image.rows.values().map(|(_, instance)| instance))
+    SetDigest::of(image.rows.values().map(|(_, instance)| &**instance))
 }
 
 /// A directory that a process with `changes` changes used, and its store. `clean`: it stopped in order.
@@ -82,7 +82,7 @@ fn a_stop_in_order_keeps_the_history() {
     assert_eq!(opened.image.next_generation, store.next_generation());
     for (handle, instance) in store.rows_with_handles() {
         let key = (instance.service.clone(), instance.instance_id.clone());
-        assert_eq!(opened.image.rows[&key], (handle, (*instance).clone()));
+        assert_eq!(opened.image.rows[&key], (handle, instance));
     }
     // The marker counts once.
     drop(opened);
@@ -316,7 +316,7 @@ fn the_format_is_this() {
     let lock = files::create(&dir.path().join(files::LOCK)).unwrap();
     let key = (instance.service.clone(), instance.instance_id.clone());
     let mut image = Image { revision: Revision(1), next_generation: 5, ..Image::empty(OLD) };
-    image.rows.insert(key, (Some(2), (*instance).clone()));
+    image.rows.insert(key, (Some(2), instance));
     let mut journal = Journal::begin(dir.path(), lock, 1, 0, &image).unwrap();
     journal.append_clean(Revision(1), 6).unwrap();
     let snapshot = fs::read_to_string(files::snapshot(dir.path(), 1)).unwrap();

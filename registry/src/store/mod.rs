@@ -7,6 +7,7 @@ mod clock;
 mod wheel;
 mod log;
 mod slots;
+mod texts;
 mod service;
 mod register;
 mod change;
@@ -48,12 +49,13 @@ use log::ChangeLog;
 use preserve::Preservation;
 use service::ServiceRecord;
 use slots::{Held, Slots};
+use texts::Texts;
 use wheel::Wheel;
 
 /// How much one store takes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreLimits {
-    /// Instances in all: bounds memory (a common one takes about 1 KiB here).
+    /// Instances in all: bounds memory (a common one takes about 400 bytes here).
     pub instances: usize,
     /// Instances that one principal may have registered: one broken client must not fill the registry.
     pub instances_per_principal: usize,
@@ -114,6 +116,7 @@ pub struct Store {
     next_generation: u64,
     services: BTreeMap<ServiceName, ServiceRecord>,
     slots: Slots,
+    texts: Texts,
     /// How many instances each principal has.
     principals: BTreeMap<String, usize>,
     log: ChangeLog,
@@ -140,6 +143,7 @@ impl Store {
             next_generation: first_generation,
             services: BTreeMap::new(),
             slots: Slots::default(),
+            texts: Texts::default(),
             principals: BTreeMap::new(),
             log: ChangeLog::new(limits.log_entries, limits.log_bytes),
             clock,
@@ -203,7 +207,8 @@ impl Store {
     }
 
     /// Puts different content into a slot that holds an instance.
-    fn replace(&mut self, slot: u32, content: Instance) {
+    fn replace(&mut self, slot: u32, mut content: Instance) {
+        self.texts.share(&mut content);
         let Some(held) = self.slots.get_mut(slot) else { return };
         let content = Arc::new(content);
         let before = std::mem::replace(&mut held.instance, content.clone());

@@ -82,6 +82,7 @@ impl Store {
             // All instances share one copy of their service's name.
             content.service = known;
         }
+        self.texts.share(&mut content);
         let content = Arc::new(content);
         let held = Held {
             instance: content.clone(),
@@ -123,7 +124,7 @@ impl Store {
         if !newer && after == *before {
             return Ok(false);
         }
-        if before.registered_by != by.name {
+        if *before.registered_by != *by.name {
             self.room_for(by)?;
         }
         // Without incarnations, other labels at the same place are the same process.
@@ -176,14 +177,14 @@ fn content(wanted: Registration, generation: u64, ttl_s: u32, by: &str, register
         url: wanted.url,
         health_endpoint: wanted.health_endpoint,
         metadata: wanted.metadata,
-        zone: wanted.zone,
+        zone: wanted.zone.map(Arc::from),
         weight: wanted.weight,
-        version: wanted.version,
+        version: wanted.version.map(Arc::from),
         status: wanted.status,
         status_override: None,
         stale: false,
         lease: Lease { ttl_s },
         registered_at_ms,
-        registered_by: by.to_owned(),
+        registered_by: Arc::from(by),
     }
 }

@@ -17,7 +17,7 @@ impl Store {
         limits: StoreLimits,
         position: Position,
         next_generation: u64,
-        rows: impl IntoIterator<Item = (Option<u32>, Instance)>,
+        rows: impl IntoIterator<Item = (Option<u32>, Arc<Instance>)>,
         now: Duration,
     ) -> Self {
         let mut store = Self::new(limits, position.epoch, next_generation, now);
@@ -48,12 +48,12 @@ impl Store {
     /// Makes an instance that is in its slot known everywhere else.
     fn move_in(&mut self, slot: u32) {
         let Some(held) = self.slots.get_mut(slot) else { return };
-        if let Some((name, _)) = self.services.get_key_value(&held.instance.service) {
-            // All instances share one copy of their service's name.
-            let name = name.clone();
-            if let Some(instance) = Arc::get_mut(&mut held.instance) {
-                instance.service = name;
+        if let Some(instance) = Arc::get_mut(&mut held.instance) {
+            if let Some((name, _)) = self.services.get_key_value(&instance.service) {
+                // All instances share one copy of their service's name.
+                instance.service = name.clone();
             }
+            self.texts.share(instance);
         }
         let (instance, stale_ms) = (held.instance.clone(), held.stale_ms);
         let record = self.services.entry(instance.service.clone()).or_default();
@@ -84,13 +84,13 @@ impl Store {
     }
 }
 
-fn held(instance: Instance, lease_ms: u64) -> Held {
+fn held(instance: Arc<Instance>, lease_ms: u64) -> Held {
     Held {
         deadline_ms: lease_ms + seconds(instance.lease.ttl_s) + seconds(limits::GRACE_S),
         drained_ms: None,
         beat_ms: lease_ms,
         stale_ms: instance.stale.then_some(lease_ms),
-        instance: Arc::new(instance),
+        instance,
     }
 }
 
@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn restored(store: &Store) -> Store {
-        let rows = store.rows_with_handles().into_iter().map(|(handle, i)| (handle, (*i).clone()));
+        let rows = store.rows_with_handles();
         let next = store.next_generation();
         Store::restored(StoreLimits::default(), store.position(), next, rows, Duration::ZERO)
     }
@@ -148,8 +148,7 @@ mod tests {
     #[test]
     fn handles_that_are_missing_taken_or_absurd_are_given_anew() {
         let store = filled();
-        let mut rows: Vec<_> =
-            store.rows_with_handles().into_iter().map(|(handle, i)| (handle, (*i).clone())).collect();
+        let mut rows = store.rows_with_handles();
         rows[0].0 = None;
         rows[1].0 = rows[2].0;
         rows[3].0 = Some(u32::MAX);

@@ -27,7 +27,7 @@ fn instance(service: &str, id: &str) -> Instance {
         metadata: Metadata::default(),
         zone: None,
         weight: 100,
-        version: Some("\u{e9}\n\"".to_owned().replace('\n', "")),
+        version: Some("\u{e9}\"".into()),
         status: Status::Up,
         status_override: None,
         stale: false,
