@@ -17,12 +17,24 @@ pub(crate) struct BenchOptions {
     arguments: Vec<String>,
 }
 
-/// The peers.
-const NEEDED: &[DebianPackage] = &[DebianPackage {
-    name: "nginx",
-    command: "nginx",
-    reason: "it is the peer that the gateway is compared with, and the service behind both",
-}];
+/// The peers, and what fails over.
+const NEEDED: &[DebianPackage] = &[
+    DebianPackage {
+        name: "nginx",
+        command: "nginx",
+        reason: "it is the peer that the gateway is compared with, and the service behind both",
+    },
+    DebianPackage {
+        name: "redis-server",
+        command: "redis-server",
+        reason: "failover kills one under registrations",
+    },
+    DebianPackage {
+        name: "redis-sentinel",
+        command: "redis-sentinel",
+        reason: "failover lets it promote the copy",
+    },
+];
 
 /// Measures. The load generator is built by itself, so that its features do not find their way into what is measured.
 pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode, String> {

@@ -1,6 +1,5 @@
 //! A gateway that starts while its registry is away: how long until it serves, from the moment at which it is executed.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -55,7 +54,7 @@ pub(crate) async fn run(programs: &Programs, options: &Options) -> Result<Outcom
     gateway.child.kill().await?;
     // So that there is an age to speak of.
     sleep(Duration::from_secs(2)).await;
-    let (mut milliseconds, mut ages) = (Vec::new(), BTreeSet::new());
+    let (mut milliseconds, mut ages) = (Vec::new(), Vec::new());
     for round in 1..=options.restarts {
         // Another service each time.
         let target = format!("/v2/{}/ask", name(round % SERVICES));
@@ -66,7 +65,7 @@ pub(crate) async fn run(programs: &Programs, options: &Options) -> Result<Outcom
         )?;
         let age = gateway.child.text().lines().find_map(|line| Some(line.split_once(SAYS)?.1.to_owned()));
         let age = age.ok_or("the gateway does not say that it serves what is stale")?;
-        ages.insert(age.split(',').next().unwrap_or_default().to_owned());
+        ages.push(age.split(',').next().unwrap_or_default().to_owned());
         milliseconds.push(served.as_secs_f64() * 1000.0);
         if round.is_multiple_of(10) {
             println!("{round}/{} restarted", options.restarts);
@@ -102,7 +101,7 @@ async fn first_served(address: SocketAddr, target: &str, started: Instant) -> Re
     }
 }
 
-fn outcome(milliseconds: &[f64], ages: &BTreeSet<String>, before: &str) -> Result<Outcome, String> {
+fn outcome(milliseconds: &[f64], ages: &[String], before: &str) -> Result<Outcome, String> {
     let sorted = Sorted::of(milliseconds.iter().copied()).ok_or("nothing was restarted")?;
     let count = milliseconds.len();
     let (first, last) = (ages.first().cloned().unwrap_or_default(), ages.last().cloned().unwrap_or_default());
