@@ -24,13 +24,13 @@ pub(crate) struct Options {
     /// What to measure; everything if none is named
     #[arg(value_enum)]
     scenarios: Vec<Scenario>,
-    /// cpu: interleaved rounds per proxy
+    /// cpu, tls: interleaved rounds per proxy
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
-    /// cpu: seconds of one round, after half a second that is not counted
+    /// cpu, tls: seconds of one round, after half a second that is not counted
     #[arg(long, value_name = "S", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub(crate) seconds: u32,
-    /// cpu: keep-alive connections
+    /// cpu, tls: keep-alive connections
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) connections: u32,
     /// propagation: registrations
@@ -70,6 +70,8 @@ pub(crate) struct Options {
 enum Scenario {
     /// CPU time per proxied request, against nginx
     Cpu,
+    /// The same inside TLS
+    Tls,
     /// Time from a registration to the first request that is routed to it
     Propagation,
     /// Requests while the table is swapped every millisecond
@@ -146,6 +148,7 @@ async fn measure(options: &Options) -> Result<ExitCode, String> {
 async fn one(scenario: Scenario, programs: &Programs, options: &Options) -> Result<Outcome, String> {
     match scenario {
         Scenario::Cpu => cpu::run(programs, options).await,
+        Scenario::Tls => cpu::run_tls(programs, options).await,
         Scenario::Propagation => propagation::run(programs, options).await,
         Scenario::Swap => swap::run(programs, options.requests).await,
         Scenario::SidecarRss => sidecar_rss::run(programs).await,

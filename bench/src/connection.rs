@@ -9,6 +9,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+
+use crate::tls::Https;
 
 /// Largest answer: far more than any that is asked for here, the admin's table included.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
@@ -19,8 +22,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// An open connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// A whole answer.
@@ -45,7 +54,20 @@ impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> Result<Self, String> {
         let stream = TcpStream::connect(address).await.map_err(|error| format!("{address}: {error}"))?;
         stream.set_nodelay(true).map_err(|error| format!("{address}: {error}"))?;
-        Ok(Self { stream, buffer: Vec::with_capacity(4096) })
+        Ok(Self { stream: Stream::Tcp(stream), buffer: Vec::with_capacity(4096) })
+    }
+
+    /// Connects to `address`, inside TLS if `https` says how.
+    pub(crate) async fn open_as(address: SocketAddr, https: Option<&Https>) -> Result<Self, String> {
+        let Self { stream, buffer } = Self::open(address).await?;
+        let stream = match (https, stream) {
+            (Some(https), Stream::Tcp(stream)) => {
+                let stream = https.connector.connect(https.name.clone(), stream).await;
+                Stream::Tls(Box::new(stream.map_err(|error| format!("{address}: TLS: {error}"))?))
+            }
+            (_, stream) => stream,
+        };
+        Ok(Self { stream, buffer })
     }
 
     /// GET `path`; waits at most ten seconds.
@@ -60,11 +82,18 @@ impl Connection {
 
     /// Sends `request` and reads the whole answer, however long it takes.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<Answer<'_>, String> {
-        self.stream.write_all(request).await.map_err(|error| format!("sending failed: {error}"))?;
+        match &mut self.stream {
+            Stream::Tcp(stream) => stream.write_all(request).await,
+            Stream::Tls(stream) => stream.write_all(request).await,
+        }
+        .map_err(|error| format!("sending failed: {error}"))?;
         self.buffer.clear();
         let mut head = None;
         loop {
-            let read = self.stream.read_buf(&mut self.buffer).await;
+            let read = match &mut self.stream {
+                Stream::Tcp(stream) => stream.read_buf(&mut self.buffer).await,
+                Stream::Tls(stream) => stream.read_buf(&mut self.buffer).await,
+            };
             match read.map_err(|error| format!("reading failed: {error}"))? {
                 0 => return Err(format!("closed after {} bytes of an answer", self.buffer.len())),
                 _ if self.buffer.len() > MOST_BYTES => return Err("the answer is too large".into()),

@@ -7,20 +7,20 @@ use std::rc::Rc;
 use tokio::task::JoinSet;
 
 use crate::connection::Connection;
+use crate::tls::Https;
 
 /// Failures that are kept word for word; more are only counted.
 const FAILURES_KEPT: usize = 3;
 
 /// A running load; dropping it cuts its connections.
-#[derive(Debug)]
 pub(crate) struct Load {
     shared: Rc<Shared>,
     clients: JoinSet<()>,
 }
 
-#[derive(Debug)]
 struct Shared {
     address: SocketAddr,
+    https: Option<Rc<Https>>,
     request: Vec<u8>,
     body: Vec<u8>,
     done: Cell<u64>,
@@ -29,11 +29,18 @@ struct Shared {
 }
 
 impl Load {
-    /// Sends `request` to `address` again and again on `connections` connections. An answer other than 200 with `body`
-    /// is a failure and ends its connection.
-    pub(crate) fn start(address: SocketAddr, request: &[u8], body: &[u8], connections: u32) -> Self {
+    /// Sends `request` to `address` again and again on `connections` connections, inside TLS if `https` says how. An
+    /// answer other than 200 with `body` is a failure and ends its connection.
+    pub(crate) fn start(
+        address: SocketAddr,
+        https: Option<Rc<Https>>,
+        request: &[u8],
+        body: &[u8],
+        connections: u32,
+    ) -> Self {
         let shared = Rc::new(Shared {
             address,
+            https,
             request: request.to_vec(),
             body: body.to_vec(),
             done: Cell::default(),
@@ -72,7 +79,7 @@ impl Load {
 }
 
 async fn client(shared: &Shared) -> Result<(), String> {
-    let mut connection = Connection::open(shared.address).await?;
+    let mut connection = Connection::open_as(shared.address, shared.https.as_deref()).await?;
     loop {
         let answer = connection.exchange(&shared.request).await?;
         if answer.status != 200 || answer.body != shared.body {

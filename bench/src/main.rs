@@ -8,6 +8,7 @@ mod child;
 mod programs;
 mod nginx;
 mod redis;
+mod tls;
 mod stub;
 mod connection;
 mod load;

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use crate::child::Child;
 use crate::connection::Connection;
 use crate::programs::until;
+use crate::tls::Https;
 
 /// Where Debian puts it, and where others do.
 const PLACES: [&str; 3] = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"];
@@ -34,11 +35,18 @@ pub(crate) enum RequestId {
 /// A service: every path is answered with `body`.
 pub(crate) async fn constant(body: &str) -> Result<Nginx, String> {
     let server = format!("location / {{ default_type application/json; return 200 '{body}'; }}");
-    start("", &server).await
+    start("", "", &server).await
 }
 
 /// A reverse proxy that does the work that the gateway does for `/v2/{service}/...`.
-pub(crate) async fn proxy(service: &str, upstream: SocketAddr, id: RequestId) -> Result<Nginx, String> {
+///
+/// Inside TLS if `https` says how.
+pub(crate) async fn proxy(
+    service: &str,
+    upstream: SocketAddr,
+    id: RequestId,
+    https: Option<&Https>,
+) -> Result<Nginx, String> {
     let pool =
         format!("upstream service {{ server {upstream}; keepalive 128; keepalive_requests 1000000000; }}");
     let id = match id {
@@ -60,7 +68,10 @@ pub(crate) async fn proxy(service: &str, upstream: SocketAddr, id: RequestId) ->
             {id}
         }}"
     );
-    start(&pool, &server).await
+    match https {
+        None => start(&pool, "", &server).await,
+        Some(https) => start(&pool, "ssl", &format!("{} {server}", https.nginx())).await,
+    }
 }
 
 /// nginx's version, as it says it.
@@ -78,7 +89,7 @@ fn program() -> Result<&'static Path, String> {
         .ok_or_else(|| "nginx is not installed (apt-get install nginx)".into())
 }
 
-async fn start(http: &str, server: &str) -> Result<Nginx, String> {
+async fn start(http: &str, listen: &str, server: &str) -> Result<Nginx, String> {
     let program = program()?;
     let folder = tempfile::tempdir().map_err(|error| format!("no folder for nginx: {error}"))?;
     let address = free_address()?;
@@ -92,7 +103,7 @@ async fn start(http: &str, server: &str) -> Result<Nginx, String> {
             client_body_temp_path {shown}/body; proxy_temp_path {shown}/proxy; fastcgi_temp_path {shown}/fastcgi;
             uwsgi_temp_path {shown}/uwsgi; scgi_temp_path {shown}/scgi;
             {http}
-            server {{ listen {address} backlog=4096; {server} }}
+            server {{ listen {address} {listen} backlog=4096; {server} }}
         }}"
     );
     fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -104,13 +104,12 @@ impl Programs {
     ) -> Result<Gateway, String> {
         let config = config.map(|path| path.display().to_string());
         let more: Vec<&str> = config.iter().flat_map(|path| ["--config", path]).collect();
-        let gateway = self.launch_gateway(ANY, registry, &more).await?;
-        until("the gateway is ready", async || {
-            let mut connection = Connection::open(gateway.admin).await?;
-            Ok(connection.get("/ready").await?.status == 200)
-        })
-        .await?;
-        Ok(gateway)
+        ready(self.launch_gateway(ANY, registry, &more).await?).await
+    }
+
+    /// The same at the listener of `config`, in front of an embedded registry.
+    pub(crate) async fn start_gateway_as_configured(&self, config: &Path) -> Result<Gateway, String> {
+        ready(self.launch(None, &["--config", &config.display().to_string()]).await?).await
     }
 
     /// The same at `listen`, with `more` arguments; not waited for beyond that it listens.
@@ -120,12 +119,17 @@ impl Programs {
         registry: Option<SocketAddr>,
         more: &[&str],
     ) -> Result<Gateway, String> {
-        let (listen, place) = (listen.to_string(), registry.map(|address| format!("http://{address}")));
+        let listen = listen.to_string();
+        self.launch(registry, &[&["--listen", &listen], more].concat()).await
+    }
+
+    async fn launch(&self, registry: Option<SocketAddr>, more: &[&str]) -> Result<Gateway, String> {
+        let place = registry.map(|address| format!("http://{address}"));
         let place = match &place {
             Some(url) => ["--registry", url],
             None => ["--embedded-registry", "127.0.0.1:0"],
         };
-        let always = ["run", "--listen", &listen, "--admin", "127.0.0.1:0", "--workers", "2"];
+        let always = ["run", "--admin", "127.0.0.1:0", "--workers", "2"];
         let arguments = [&always[..], &place[..], more].concat();
         let mut child = Child::start(&self.folder.join("vertice-gateway"), &arguments, &[])?;
         let admin =
@@ -141,6 +145,15 @@ impl Programs {
         };
         Ok(Gateway { child, address, admin, registry })
     }
+}
+
+async fn ready(gateway: Gateway) -> Result<Gateway, String> {
+    until("the gateway is ready", async || {
+        let mut connection = Connection::open(gateway.admin).await?;
+        Ok(connection.get("/ready").await?.status == 200)
+    })
+    .await?;
+    Ok(gateway)
 }
 
 impl Gateway {

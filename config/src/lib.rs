@@ -6,6 +6,7 @@
 pub mod env;
 pub mod secret;
 pub mod diagnostic;
+pub mod place;
 pub mod keys;
 mod suggest;
 mod reader;
@@ -15,4 +16,5 @@ pub mod registry;
 pub mod sidecar;
 
 pub use env::Env;
+pub use place::{Place, Placed};
 pub use secret::Secret;

@@ -6,6 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::Diagnostic;
+use crate::place::Place;
 use crate::suggest;
 
 /// Bytes of a text: room for tens of thousands of routes, and a bound on what a wrong file can cost.
@@ -150,6 +151,12 @@ impl<'t> Reading<'t> {
             wrong,
             right,
         }
+    }
+
+    /// Where `at` is, for mistakes that are found later.
+    pub(crate) fn place(&self, at: &Range<usize>) -> Place {
+        let Diagnostic { file, line, column, .. } = self.diagnostic(at.start, String::new(), String::new());
+        Place { file, line, column }
     }
 
     /// Counted from 0.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use vertice_config::Env;
 use vertice_config::gateway::{
-    AccessLogConfig, Flags, GatewayConfig, HostPattern, Mistake, PathPattern, PathRewrite, RegistryPlace,
-    WhenStale, resolve,
+    AccessLogConfig, ClientAuthConfig, Flags, GatewayConfig, HostPattern, Mistake, PathPattern, PathRewrite,
+    RegistryPlace, TlsVersion, WhenStale, resolve,
 };
 
 /// `text` below a listener, so that a case is about itself alone. The listener takes no line.
@@ -311,7 +311,11 @@ fn services() {
     judge(
         &[
             ("[[service]]\nfallback = []", "1:1: `service.name` is missing", "name = "),
-            ("[[service]]\nname = \"core\"", "1:1: `service.fallback` is missing", "the registry knows it"),
+            (
+                "[[service]]\nname = \"core\"",
+                "1:1: `service` says nothing beside its name",
+                "the registry knows it",
+            ),
             (
                 "[[service]]\nname = \"Core\"\nfallback = []",
                 "2:8: `service.name` is 'Core'",
@@ -335,6 +339,92 @@ fn services() {
             ),
         ],
         with_listener,
+    );
+}
+
+/// `lines` as the TLS of a listener; they start in line 4.
+fn listener_tls(lines: &str) -> String {
+    format!("[[listener]]\naddress = \"127.0.0.1:1\"\n[listener.tls]\n{lines}")
+}
+
+#[test]
+fn tls_of_a_listener() {
+    judge(
+        &[
+            ("", "3:1: `listener.tls` names no certificate", "certificates = [{ cert"),
+            ("certificates = []", "4:1: `listener.tls.certificates` is empty", "at least one"),
+            (
+                "certificates = [{ cert = \"/a.pem\" }]",
+                "4:17: `listener.tls.certificates.key` is missing",
+                "write key = ",
+            ),
+            (
+                "directory = \"/d\"\nmin_version = \"1.1\"",
+                "5:15: `listener.tls.min_version` is no version that is spoken",
+                "\"1.3\"",
+            ),
+            (
+                "directory = \"/d\"\nclient_auth = \"required\"",
+                "5:15: `listener.tls.client_auth` is given, and no `client_ca` to judge certificates by",
+                "client_ca = ",
+            ),
+            (
+                "directory = \"/d\"\ndefault = \"*.a.b\"",
+                "5:11: `listener.tls.default` is '*.a.b', a pattern",
+                "www.a.b",
+            ),
+        ],
+        listener_tls,
+    );
+    let config = accepted(&listener_tls(
+        "certificates = [{ cert = \"/a.pem\", key = \"/a.key\" }]\nclient_ca = \"/ca.pem\"\nhandshakes = 9",
+    ));
+    let tls = config.listeners[0].tls.as_ref().unwrap();
+    assert_eq!(tls.certificates[0].key.at.to_string(), "g.toml:4:42");
+    assert!(
+        matches!(tls.client_auth, ClientAuthConfig::Required(_)),
+        "a CA without a word asks for certificates"
+    );
+    assert_eq!((tls.min_version, tls.handshakes), (TlsVersion::V12, 9));
+}
+
+#[test]
+fn tls_of_services() {
+    judge(
+        &[
+            (
+                "[upstream_tls]\nca = \"/ca\"\nverify = false",
+                "3:10: `upstream_tls.verify` is false, and `ca` says whom to believe",
+                "one of the two",
+            ),
+            (
+                "[[service]]\nname = \"core\"\ntls = { client_cert = \"/c\" }",
+                "3:9: `service.tls.client_cert` is given without `client_key`",
+                "both",
+            ),
+            (
+                "[upstream_tls]\nserver_name = \"a\"",
+                "2:1: `upstream_tls.server_name` is not a key",
+                "known keys",
+            ),
+        ],
+        with_listener,
+    );
+    let config = accepted(&with_listener(
+        "[upstream_tls]\nverify = false\nclient_cert = \"/c\"\nclient_key = \"/k\"\n\
+         [[service]]\nname = \"core\"\ntls = { ca = \"/ca\", server_name = \"Core.internal\" }",
+    ));
+    let tls = config.services[0].tls.as_ref().unwrap();
+    assert!(
+        tls.verify && tls.client.is_some(),
+        "who names an authority wants it asked; the rest is inherited"
+    );
+    assert_eq!(tls.server_name.as_deref(), Some("core.internal"));
+    assert_eq!(config.services[0].fallback, None);
+    assert!(
+        config.warnings.iter().any(|warning| warning.contains("verify = false")),
+        "{:?}",
+        config.warnings
     );
 }
 
@@ -621,6 +711,8 @@ const PIECES: &[&str] = &[
     "methods",
     "total",
     "fallback",
+    "tls",
+    "certificates",
     "\"127.0.0.1:8000\"",
     "\"/a\"",
     "\"core\"",

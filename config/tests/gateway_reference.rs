@@ -21,6 +21,8 @@ fn file_with(section: &SectionKeys, key: &Key, value: &str) -> String {
     // What the section cannot do without, unless it is the key itself.
     let base: &[(&str, &str)] = match section.header {
         "[[listener]]" => &[("address", "\"127.0.0.1:1\"")],
+        "[listener.tls]" => &[("directory", "\"/d\""), ("client_ca", "\"/ca\"")],
+        "[upstream_tls]" | "[service.tls]" => &[("client_cert", "\"/c\""), ("client_key", "\"/k\"")],
         "[[service]]" => &[("name", "\"ab\""), ("fallback", "[]")],
         "[[route]]" => &[("name", "\"r\""), ("service", "\"ab\""), ("prefix", "\"/x\"")],
         _ => &[],
@@ -32,12 +34,14 @@ fn file_with(section: &SectionKeys, key: &Key, value: &str) -> String {
             body = format!("{body}{name} = {value}\n");
         }
     }
+    // A section of a list's last item stands below it.
+    let parent = if section.header == "[service.tls]" { "[[service]]\nname = \"ab\"\n" } else { "" };
     let listener =
         if section.header == "[[listener]]" { "" } else { "[[listener]]\naddress = \"127.0.0.1:1\"\n" };
     if section.header.is_empty() {
         format!("{line}{listener}")
     } else {
-        format!("{listener}{}\n{body}{line}", section.header)
+        format!("{listener}{parent}{}\n{body}{line}", section.header)
     }
 }
 

@@ -205,11 +205,13 @@ fn one_address_is_given_to_one_thing_whoever_says_it() {
 #[test]
 fn fallbacks_of_the_environment_fill_what_the_file_leaves_open() {
     let text = format!(
-        "{FILE}[[service]]\nname = \"core\"\nfallback = [\"http://file:1\"]\n[[service]]\nname = \"quiet\"\nfallback = []\n"
+        "{FILE}[[service]]\nname = \"core\"\nfallback = [\"http://file:1\"]\n[[service]]\nname = \"quiet\"\nfallback = []\n\
+         [[service]]\nname = \"secure\"\ntls = {{}}\n"
     );
     let env = Env::from([
         ("CORE_URL", "http://env:1"),
         ("QUIET_URL", "http://env:2"),
+        ("SECURE_URL", "https://env:4"),
         ("OTHER_ENDPOINT", "http://env:3"),
         ("STORE_URL", "redis://store:6379"),
     ]);
@@ -218,10 +220,10 @@ fn fallbacks_of_the_environment_fill_what_the_file_leaves_open() {
         .services
         .iter()
         .map(|service| {
-            let urls: Vec<String> = service.fallback.iter().map(ToString::to_string).collect();
+            let urls: Vec<String> = service.fallback.iter().flatten().map(ToString::to_string).collect();
             format!("{}: {}", service.name, urls.join(" "))
         })
         .collect();
-    assert_eq!(shown, ["core: http://file:1", "quiet: ", "other: http://env:3"]);
+    assert_eq!(shown, ["core: http://file:1", "quiet: ", "secure: https://env:4", "other: http://env:3"]);
     assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use vertice_config::Env;
 use vertice_config::gateway::Flags;
+use vertice_gateway::credentials::CredentialError;
 use vertice_gateway::reload::origin::Origin;
 use vertice_gateway::{app, demo, explain, upgrade};
 use vertice_process::logging::{self, LogFormat};
@@ -168,8 +169,21 @@ fn check(path: &Path) -> Result<(), String> {
     for warning in &config.warnings {
         println!("warning: {warning}");
     }
+    let in_lines = |errors: &[CredentialError]| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    };
+    let credentials = app::Credentials::load(&config, 1, None).map_err(|errors| in_lines(&errors))?;
+    let now_s = vertice_process::clock::unix_ms() / 1000;
+    for warning in credentials.https().flat_map(|tls| tls.warnings(now_s)) {
+        println!("warning: {warning}");
+    }
+    let expired: Vec<_> = credentials.https().flat_map(|tls| tls.expired(now_s)).collect();
+    if !expired.is_empty() {
+        return Err(in_lines(&expired));
+    }
     println!(
-        "{}: good: {} listener(s), {} route(s), {} service(s) with fall-backs",
+        "{}: good: {} listener(s), {} route(s), {} service(s) configured",
         path.display(),
         config.listeners.len(),
         config.routes.len(),

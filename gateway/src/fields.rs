@@ -5,12 +5,29 @@ use http_body::Frame;
 
 /// Whether a field of this name is one that the gateway sets or replaces, in any spelling.
 pub fn is_ours(name: &str) -> bool {
-    let begins = |wanted: &str| {
-        name.len() >= wanted.len()
-            && name.bytes().zip(wanted.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'))
-    };
-    let is = |wanted: &str| name.len() == wanted.len() && begins(wanted);
-    begins("x-forwarded-") || is("forwarded") || is("x-real-ip") || is("x-request-id")
+    let is = |wanted| is_spelling(name, wanted);
+    begins(name, "x-forwarded-")
+        || is("forwarded")
+        || is("x-real-ip")
+        || is("x-request-id")
+        || is_identity(name)
+}
+
+/// Whether a field of this name says who the client proved to be by its certificate (RFC 9440, and our own), in any
+/// spelling.
+pub fn is_identity(name: &str) -> bool {
+    begins(name, "x-client-cert-")
+        || is_spelling(name, "client-cert")
+        || is_spelling(name, "client-cert-chain")
+}
+
+fn is_spelling(name: &str, wanted: &str) -> bool {
+    name.len() == wanted.len() && begins(name, wanted)
+}
+
+fn begins(name: &str, wanted: &str) -> bool {
+    name.len() >= wanted.len()
+        && name.bytes().zip(wanted.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'))
 }
 
 /// Whether a field means something to one connection only, or to the next server before the body (RFC 9110 7.6.1, 10.1.1).
@@ -70,6 +87,8 @@ mod tests {
             "grpc-status",
             "x-forwarded-for",
             "x_real_ip",
+            "client-cert",
+            "x_client_cert_subject",
             "content-length",
             "host",
             "te",

@@ -3,6 +3,7 @@
 //! Modules in the order of a request's way, then discovery, then what stands beside both.
 
 pub mod listener;
+pub mod tls;
 pub mod worker;
 pub mod http;
 pub mod fields;
@@ -10,6 +11,7 @@ pub mod table;
 pub mod route;
 pub mod balance;
 pub mod upstream;
+pub mod credentials;
 pub mod health;
 pub mod discovery;
 pub mod admin;

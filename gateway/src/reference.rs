@@ -53,6 +53,8 @@ fn all() -> Vec<GatewayError> {
         Failure::Forbidden,
         Failure::Connect,
         Failure::ConnectTimeout,
+        Failure::Certificate,
+        Failure::Tls,
         Failure::Closed,
         Failure::FirstByteTimeout,
         Failure::TotalTimeout,
@@ -67,6 +69,7 @@ fn all() -> Vec<GatewayError> {
     all.extend(paths.map(GatewayError::Path));
     all.extend([
         GatewayError::Host("the Host header is missing"),
+        GatewayError::Misdirected,
         GatewayError::Expectation,
         GatewayError::TransferCoding,
         GatewayError::Loop,
@@ -112,6 +115,7 @@ fn sample() -> Result<Arc<AdminState>, String> {
         metrics: Vec::new(),
         health: Arc::default(),
         doors: Arc::new([]),
+        tls: Arc::default(),
         registry_url: ServiceUrl::parse("http://registry:8888").map_err(|rule| rule.to_string())?,
         releases,
         config: Arc::new(ConfigState::new(Arc::new(config), "nowhere".into())),

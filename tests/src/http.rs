@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -63,6 +63,14 @@ impl Connection {
         let stream =
             TcpStream::connect(address).await.map_err(|error| NoAnswer(format!("connect: {error}")))?;
         let _ = stream.set_nodelay(true);
+        Self::over(stream, address).await
+    }
+
+    /// On `stream`, which leads to `address`.
+    pub async fn over<S>(stream: S, address: SocketAddr) -> Result<Self, NoAnswer>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (sender, connection) =
             handshake(TokioIo::new(stream)).await.map_err(|error| NoAnswer(format!("handshake: {error}")))?;
         tokio::spawn(connection);

@@ -8,6 +8,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -26,6 +27,15 @@ impl Connection {
     pub async fn open(address: SocketAddr) -> Result<Self, NoAnswer> {
         let wrong = |what: &str, error: &dyn std::fmt::Display| NoAnswer(format!("{what}: {error}"));
         let stream = TcpStream::connect(address).await.map_err(|error| wrong("connect", &error))?;
+        Self::over(stream, address).await
+    }
+
+    /// On `stream`, which leads to `address`.
+    pub async fn over<S>(stream: S, address: SocketAddr) -> Result<Self, NoAnswer>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let wrong = |what: &str, error: &dyn std::fmt::Display| NoAnswer(format!("{what}: {error}"));
         let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .map_err(|error| wrong("handshake", &error))?;

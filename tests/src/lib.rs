@@ -22,4 +22,5 @@ pub mod process;
 pub mod stub;
 pub mod scripted;
 pub mod system;
+pub mod tls;
 pub mod wait;

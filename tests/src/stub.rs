@@ -28,11 +28,14 @@ use hyper::body::{Frame, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ServerConfig;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 use crate::wait::PATIENCE;
 
@@ -72,17 +75,23 @@ impl Stub {
         Self::with_health_path(name, "/health").await
     }
 
+    /// Starts one that speaks TLS as `tls` says, and HTTP/2 inside where that is what it offers.
+    pub async fn with_tls(name: &str, tls: Arc<ServerConfig>) -> Self {
+        let http2 = tls.alpn_protocols.iter().any(|protocol| protocol == b"h2");
+        Self::begin(name, "/health", http2, Some(tls.into())).await
+    }
+
     /// Starts one that is healthy at `health_path`.
     pub async fn with_health_path(name: &str, health_path: &str) -> Self {
-        Self::begin(name, health_path, false).await
+        Self::begin(name, health_path, false, None).await
     }
 
     /// Starts one that speaks HTTP/2 with prior knowledge.
     pub async fn http2(name: &str) -> Self {
-        Self::begin(name, "/health", true).await
+        Self::begin(name, "/health", true, None).await
     }
 
-    async fn begin(name: &str, health_path: &str, http2: bool) -> Self {
+    async fn begin(name: &str, health_path: &str, http2: bool, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -100,7 +109,7 @@ impl Stub {
             released: watch::Sender::new(false),
         });
         let stop = watch::Sender::new(false);
-        let server = tokio::spawn(serve(listener, shared.clone(), stop.subscribe())).abort_handle();
+        let server = tokio::spawn(serve(listener, tls, shared.clone(), stop.subscribe())).abort_handle();
         Self { address, shared, server, stop }
     }
 
@@ -171,7 +180,12 @@ impl Drop for Stub {
     }
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) {
     // Dropping the set, when this task is aborted, aborts every connection.
     let mut connections = JoinSet::new();
     loop {
@@ -181,17 +195,31 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: watch::Rece
             Some(_) = connections.join_next() => continue,
         };
         if let Ok((stream, _)) = accepted {
+            let _ = stream.set_nodelay(true);
             shared.connections.fetch_add(1, Ordering::SeqCst);
             shared.open.send_modify(|open| *open += 1);
-            connections.spawn(connection(stream, shared.clone(), stop.clone()));
+            let (tls, shared, stop) = (tls.clone(), shared.clone(), stop.clone());
+            connections.spawn(async move {
+                match tls {
+                    None => connection(stream, &shared, stop).await,
+                    Some(tls) => {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            connection(stream, &shared, stop).await;
+                        }
+                    }
+                }
+                shared.open.send_modify(|open| *open -= 1);
+            });
         }
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection(stream: TcpStream, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
-    let _ = stream.set_nodelay(true);
+async fn connection<S>(stream: S, shared: &Arc<Shared>, mut stop: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = {
         let shared = shared.clone();
         service_fn(move |request| {
@@ -204,7 +232,6 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>, mut stop: watch::Rec
             .max_concurrent_streams(20)
             .serve_connection(TokioIo::new(stream), service);
         let _ = connection.await;
-        shared.open.send_modify(|open| *open -= 1);
         return;
     }
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
@@ -219,7 +246,6 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>, mut stop: watch::Rec
             let _ = connection.await;
         }
     }
-    shared.open.send_modify(|open| *open -= 1);
 }
 
 async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {

@@ -202,7 +202,7 @@ pub fn start_sidecar(environment: &[(&str, String)]) -> Program {
 }
 
 /// The address in a log line that has `word` in it: `the registry listens address=127.0.0.1:8888 ...`.
-fn address_in(line: &str, word: &str) -> Option<SocketAddr> {
+pub(crate) fn address_in(line: &str, word: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("address=").filter(|_| line.contains(word))?;
     rest.split([' ', ',', '"']).next()?.parse().ok()
 }

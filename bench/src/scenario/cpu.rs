@@ -1,10 +1,11 @@
-//! CPU time per proxied request, ours against nginx's, in rounds that take turns.
+//! CPU time per proxied request, ours against nginx's, in rounds that take turns; in clear (`cpu`) and inside TLS (`tls`).
 //!
 //! HTTP/1.1 with keep-alive on both sides, a JSON answer of about 110 bytes, the same upstream, no access log, the same
 //! forwarded headers. CPU time is user and system time of the proxy's processes, divided by the requests that were
 //! answered meanwhile: unlike requests per second it hardly depends on what else the machine does.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -20,6 +21,7 @@ use crate::nginx::{self, RequestId};
 use crate::programs::{Programs, registration, until};
 use crate::report::{Figure, Outcome, Table};
 use crate::stats::Sorted;
+use crate::tls::{self, Https};
 use crate::usage::{CpuTime, Memory};
 
 /// One of the original system's services.
@@ -38,11 +40,16 @@ const WARM_UP: Duration = Duration::from_millis(500);
 /// Ours may cost this many times nginx's.
 const GOAL: f64 = 1.25;
 
+/// The same inside TLS.
+const TLS_GOAL: f64 = 1.0;
+
 /// A proxy that is measured.
 struct Proxy<'a> {
     name: &'static str,
     child: &'a Child,
     address: SocketAddr,
+    /// How clients connect; `None`: in clear.
+    https: Option<Rc<Https>>,
 }
 
 /// One round of one proxy.
@@ -69,26 +76,48 @@ impl Round {
     }
 }
 
-/// Measures.
+/// Measures in clear.
 pub(crate) async fn run(programs: &Programs, options: &Options) -> Result<Outcome, String> {
+    compare(programs, options, None).await
+}
+
+/// Measures inside TLS: kept connections, so that it is records and not handshakes that count.
+pub(crate) async fn run_tls(programs: &Programs, options: &Options) -> Result<Outcome, String> {
+    compare(programs, options, Some(Rc::new(Https::new()?))).await
+}
+
+async fn compare(
+    programs: &Programs,
+    options: &Options,
+    https: Option<Rc<Https>>,
+) -> Result<Outcome, String> {
     let version = nginx::version()?;
     let upstream = nginx::constant(BODY).await?;
-    let gateway = programs.start_gateway(None, None).await?;
+    let gateway = match &https {
+        None => programs.start_gateway(None, None).await?,
+        Some(https) => programs.start_gateway_as_configured(&https.gateway_config()?).await?,
+    };
     let registry = gateway.registry.ok_or("the gateway has no registry")?;
     let put = registration(SERVICE, "only", &format!("http://{}", upstream.address));
     let status = Connection::open(registry).await?.ask(&put).await?.status;
     if status != 201 {
         return Err(format!("the registration was answered {status}"));
     }
-    let mut proxies = vec![Proxy { name: OURS, child: &gateway.child, address: gateway.address }];
+    let mut proxies =
+        vec![Proxy { name: OURS, child: &gateway.child, address: gateway.address, https: https.clone() }];
     let peers = [
-        (NGINX, nginx::proxy(SERVICE, upstream.address, RequestId::Without).await),
-        (NGINX_WITH_ID, nginx::proxy(SERVICE, upstream.address, RequestId::With).await),
+        (NGINX, nginx::proxy(SERVICE, upstream.address, RequestId::Without, https.as_deref()).await),
+        (NGINX_WITH_ID, nginx::proxy(SERVICE, upstream.address, RequestId::With, https.as_deref()).await),
     ];
     let mut skipped = Vec::new();
     for (name, peer) in &peers {
         match peer {
-            Ok(nginx) => proxies.push(Proxy { name, child: &nginx.child, address: nginx.address }),
+            Ok(nginx) => proxies.push(Proxy {
+                name,
+                child: &nginx.child,
+                address: nginx.address,
+                https: https.clone(),
+            }),
             Err(error) => {
                 println!("{name} is skipped: {error}");
                 skipped.push(format!("{name} was skipped: {error}"));
@@ -98,8 +127,8 @@ pub(crate) async fn run(programs: &Programs, options: &Options) -> Result<Outcom
     let target = format!("/v2/{SERVICE}/api/items?limit=2");
     for proxy in &proxies {
         let routes = until("the proxy answers as the service does", async || {
-            let mut connection = Connection::open(proxy.address).await?;
-            let answer = connection.get(&target).await?;
+            let mut connection = Connection::open_as(proxy.address, proxy.https.as_deref()).await?;
+            let answer = connection.ask(request(&target).as_bytes()).await?;
             Ok(answer.status == 200 && answer.body == BODY.as_bytes())
         });
         routes.await.map_err(|error| format!("{}: {error}", proxy.name))?;
@@ -113,7 +142,7 @@ pub(crate) async fn run(programs: &Programs, options: &Options) -> Result<Outcom
         }
     }
     let memory: Vec<_> = proxies.iter().map(|proxy| (proxy.name, memory(proxy))).collect();
-    let mut outcome = outcome(&rounds, &memory, &version, options);
+    let mut outcome = outcome(&rounds, &memory, &version, options, https.is_some());
     outcome.notes.extend(skipped);
     Ok(outcome)
 }
@@ -131,13 +160,22 @@ fn cpu_time(proxy: &Proxy<'_>, invalid: &mut Option<String>) -> CpuTime {
     })
 }
 
+fn request(target: &str) -> String {
+    let host = tls::HOST;
+    format!("GET {target} HTTP/1.1\r\nhost: {host}\r\nuser-agent: vertice-bench\r\naccept: */*\r\n\r\n")
+}
+
 async fn measure(proxy: &Proxy<'_>, number: u32, target: &str, options: &Options) -> Round {
-    let request = format!(
-        "GET {target} HTTP/1.1\r\nhost: api.example.com\r\nuser-agent: vertice-bench\r\naccept: */*\r\n\r\n"
-    );
+    let request = request(target);
     let mut invalid = None;
     let load_average = load_average();
-    let load = Load::start(proxy.address, request.as_bytes(), BODY.as_bytes(), options.connections);
+    let load = Load::start(
+        proxy.address,
+        proxy.https.clone(),
+        request.as_bytes(),
+        BODY.as_bytes(),
+        options.connections,
+    );
     sleep(WARM_UP).await;
     let (started, done, cpu) = (Instant::now(), load.done(), cpu_time(proxy, &mut invalid));
     sleep(Duration::from_secs(options.seconds.into())).await;
@@ -177,6 +215,7 @@ fn outcome(
     memory: &[(&'static str, Option<Memory>)],
     version: &str,
     options: &Options,
+    inside_tls: bool,
 ) -> Outcome {
     let mut figures = Vec::new();
     let mut rows = Vec::new();
@@ -199,7 +238,7 @@ fn outcome(
         ]);
     }
     for peer in [NGINX, NGINX_WITH_ID] {
-        figures.extend(ratio(rounds, peer));
+        figures.extend(ratio(rounds, peer, if inside_tls { TLS_GOAL } else { GOAL }));
     }
     let invalid = rounds.iter().filter(|round| round.invalid.is_some()).count();
     let mut notes = vec![
@@ -217,11 +256,18 @@ fn outcome(
             .to_owned(),
         format!("Load average at the end: {}.", load_average()),
     ];
+    if inside_tls {
+        notes.push(format!("{}, on connections that are kept.", tls::TERMS));
+    }
     if invalid > 0 {
         notes.push(format!("{invalid} rounds do not count; `data` in the JSON says why."));
     }
     Outcome {
-        title: "CPU time per proxied request".into(),
+        title: if inside_tls {
+            "CPU time per proxied request inside TLS".into()
+        } else {
+            "CPU time per proxied request".into()
+        },
         troubled: invalid > 0 || figures.is_empty(),
         figures,
         table: Table {
@@ -242,7 +288,7 @@ fn outcome(
 }
 
 /// Ours over `peer`'s: of the medians, and round by round.
-fn ratio(rounds: &[Round], peer: &str) -> Option<Figure> {
+fn ratio(rounds: &[Round], peer: &str, goal: f64) -> Option<Figure> {
     let valid = |name: &str| -> Vec<&Round> {
         rounds.iter().filter(|round| round.proxy == name && round.invalid.is_none()).collect()
     };
@@ -257,7 +303,7 @@ fn ratio(rounds: &[Round], peer: &str) -> Option<Figure> {
     let what = format!("CPU per request, {OURS} / {peer}");
     let value = format!("{ratio:.2} (rounds {:.2} to {:.2})", pairs.min(), pairs.max());
     Some(if peer == NGINX {
-        Figure::with_goal(what, value, &format!("<= {GOAL}"), ratio <= GOAL)
+        Figure::with_goal(what, value, &format!("<= {goal}"), ratio <= goal)
     } else {
         Figure::plain(what, value)
     })
@@ -293,9 +339,9 @@ mod tests {
             round("vertice-gateway", 2, 99.0, true),
             round("nginx", 2, 10.0, false),
         ];
-        let figure = ratio(&rounds, "nginx").unwrap();
+        let figure = ratio(&rounds, "nginx", 1.25).unwrap();
         assert_eq!(figure.value, "1.20 (rounds 1.20 to 1.20)");
         assert!(figure.goal.is_some_and(|goal| goal.reached));
-        assert!(ratio(&rounds, "nobody").is_none());
+        assert!(ratio(&rounds, "nobody", 1.25).is_none());
     }
 }

@@ -57,7 +57,7 @@ pub(crate) async fn run(programs: &Programs, restarts: u32) -> Result<Outcome, S
         Ok(connection.get(&format!("/v2/{SERVICE}/x")).await?.status == 200)
     })
     .await?;
-    let load = Load::start(gateway.address, request.as_bytes(), body, CONNECTIONS);
+    let load = Load::start(gateway.address, None, request.as_bytes(), body, CONNECTIONS);
     for instance in &instances {
         used(instance).await?;
     }

@@ -9,7 +9,8 @@ use super::listeners::AdminSpec;
 use super::registry::RegistrySpec;
 use super::{
     AccessLogConfig, HealthConfig, LimitsConfig, ListenerConfig, RouteConfig, ServiceConfig, TimeoutsConfig,
-    access_log, defaults, health, limits, listeners, registry, routes, services, timeouts,
+    UpstreamTlsConfig, access_log, defaults, health, limits, listeners, registry, routes, services, timeouts,
+    upstream_tls,
 };
 use crate::keys::{Key, names};
 use crate::reader::{Reading, Said, Section};
@@ -19,8 +20,18 @@ use crate::values;
 pub(super) const WORKERS: RangeInclusive<usize> = 1..=1024;
 
 /// The sections that stand below the top-level keys.
-const SECTIONS: [&str; 9] =
-    ["listener", "admin", "registry", "access_log", "timeouts", "limits", "health", "service", "route"];
+const SECTIONS: [&str; 10] = [
+    "listener",
+    "admin",
+    "registry",
+    "access_log",
+    "timeouts",
+    "limits",
+    "health",
+    "upstream_tls",
+    "service",
+    "route",
+];
 
 pub(super) const KEYS: &[Key] = &[
     Key {
@@ -85,6 +96,7 @@ pub(super) struct FileSpec {
     pub(super) timeouts: TimeoutsConfig,
     pub(super) limits: LimitsConfig,
     pub(super) health: HealthConfig,
+    pub(super) upstream_tls: UpstreamTlsConfig,
     pub(super) services: Vec<ServiceConfig>,
     pub(super) routes: Vec<RouteConfig>,
 }
@@ -104,6 +116,7 @@ impl Default for FileSpec {
             timeouts: defaults::TIMEOUTS,
             limits: defaults::LIMITS,
             health: defaults::HEALTH,
+            upstream_tls: UpstreamTlsConfig::default(),
             services: Vec::new(),
             routes: Vec::new(),
         }
@@ -143,6 +156,8 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, wanted: Wa
     let timeouts = timeouts::read(general.as_ref(), reading, defaults::TIMEOUTS);
     let limits = root.section(reading, "limits", &names(limits::KEYS));
     let health = root.section(reading, "health", &names(health::KEYS));
+    let upstream_tls = upstream_tls::read_general(reading, root);
+    let services = services::read(reading, root, &upstream_tls);
     FileSpec {
         listeners,
         admin,
@@ -157,7 +172,8 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, wanted: Wa
         timeouts,
         limits: limits::read(limits.as_ref(), reading),
         health: health::read(health.as_ref(), reading),
-        services: services::read(reading, root),
+        upstream_tls,
+        services,
         routes: routes::read(reading, root, timeouts),
     }
 }

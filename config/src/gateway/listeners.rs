@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use toml::de::DeValue;
 
-use super::ListenerConfig;
+use super::{ListenerConfig, tls};
 use crate::keys::{Key, names};
 use crate::reader::{Outcome, Reading, Said, Section, Wrong};
 use crate::values;
@@ -28,6 +28,15 @@ pub(super) const LISTENER_KEYS: &[Key] = &[
         what: "How logs and metrics call it; unique.",
         why: "",
     },
+    Key {
+        name: "tls",
+        kind: "section `[listener.tls]`",
+        default: None,
+        absent: "plain HTTP",
+        example: "{ directory = \"/etc/vertice/tls\" }",
+        what: "HTTPS instead of HTTP.",
+        why: "",
+    },
 ];
 
 pub(super) const ADMIN_KEYS: &[Key] = &[Key {
@@ -46,6 +55,7 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>) -> Vec<Sai
     for section in root.sections(reading, "listener", &names(LISTENER_KEYS)) {
         let address = section.wanted(reading, "address", "\"0.0.0.0:8000\"", values::address);
         let name = section.value(reading, "name", word);
+        let tls = tls::read(reading, &section);
         let Some(address) = address else { continue };
         if let Some(name) = &name
             && let Some(earlier) = listeners.iter().find(|l| l.value.name == name.value)
@@ -58,7 +68,7 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>) -> Vec<Sai
             );
         }
         let name = name.map_or_else(|| address.value.to_string(), |said| said.value);
-        listeners.push(Said { value: ListenerConfig { name, address: address.value }, at: address.at });
+        listeners.push(Said { value: ListenerConfig { name, address: address.value, tls }, at: address.at });
     }
     listeners
 }

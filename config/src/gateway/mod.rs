@@ -9,6 +9,7 @@ use http::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use vertice_registry_api::{ServiceName, ServiceUrl};
 
+use crate::place::{Place, Placed};
 use crate::secret::Secret;
 
 mod flags;
@@ -16,6 +17,8 @@ mod mistake;
 mod defaults;
 mod file;
 mod listeners;
+mod tls;
+mod upstream_tls;
 mod registry;
 mod access_log;
 mod timeouts;
@@ -65,6 +68,8 @@ pub struct GatewayConfig {
     pub limits: LimitsConfig,
     /// How the gateway finds out which endpoints answer.
     pub health: HealthConfig,
+    /// How services with an `https` URL are connected to where the service says nothing else.
+    pub upstream_tls: UpstreamTlsConfig,
     /// Services that the configuration says something about.
     pub services: Vec<ServiceConfig>,
     /// Configured routes, in the order of the file. `/v2/{service}/` needs none.
@@ -80,6 +85,77 @@ pub struct ListenerConfig {
     pub name: String,
     /// Port 0 lets the system choose.
     pub address: SocketAddr,
+    /// HTTPS; `None`: HTTP.
+    pub tls: Option<ListenerTlsConfig>,
+}
+
+/// HTTPS at one listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTlsConfig {
+    /// Pairs that are named one by one.
+    pub certificates: Vec<CertificateConfig>,
+    /// A folder of pairs.
+    pub directory: Option<Placed<PathBuf>>,
+    /// Whose certificate those get who ask for no name that is known; `None`: the first.
+    pub default_name: Option<Placed<String>>,
+    /// The oldest version.
+    pub min_version: TlsVersion,
+    /// Whether clients prove who they are.
+    pub client_auth: ClientAuthConfig,
+    /// For one handshake.
+    pub handshake_timeout: Duration,
+    /// Handshakes that a worker computes in one go.
+    pub handshakes: usize,
+    /// Where it was said.
+    pub at: Place,
+}
+
+/// PEM files of a chain and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateConfig {
+    /// The chain, the owner's certificate first.
+    pub cert: Placed<PathBuf>,
+    /// Its key.
+    pub key: Placed<PathBuf>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    V12,
+    /// RFC 8446.
+    V13,
+}
+
+/// Whether clients prove who they are, and the authorities that are believed about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientAuthConfig {
+    /// They are not asked.
+    None,
+    /// They may.
+    Optional(Placed<PathBuf>),
+    /// They must.
+    Required(Placed<PathBuf>),
+}
+
+/// How services with an `https` URL are connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTlsConfig {
+    /// PEM file of the authorities that are believed; `None`: those of the system.
+    pub ca: Option<Placed<PathBuf>>,
+    /// The name that certificates must have; `None`: the host of the URL.
+    pub server_name: Option<String>,
+    /// What is shown to a service that asks.
+    pub client: Option<CertificateConfig>,
+    /// Whether services must prove who they are.
+    pub verify: bool,
+}
+
+impl Default for UpstreamTlsConfig {
+    fn default() -> Self {
+        Self { ca: None, server_name: None, client: None, verify: true }
+    }
 }
 
 /// Who knows where services are.
@@ -193,8 +269,11 @@ pub struct HealthConfig {
 pub struct ServiceConfig {
     /// Which.
     pub name: ServiceName,
-    /// Used while the registry knows no instance of it. Operator-written, so exempt from the endpoint policy.
-    pub fallback: Vec<ServiceUrl>,
+    /// Used while the registry knows no instance of it. Operator-written, so exempt from the endpoint policy. `None`: not
+    /// said, and the environment said nothing either.
+    pub fallback: Option<Vec<ServiceUrl>>,
+    /// How its `https` URLs are connected to; `None`: as all others.
+    pub tls: Option<UpstreamTlsConfig>,
 }
 
 /// One configured route.

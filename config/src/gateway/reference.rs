@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{access_log, environment, file, health, limits, listeners, registry, routes, services, timeouts};
+use super::{
+    access_log, environment, file, health, limits, listeners, registry, routes, services, timeouts, tls,
+    upstream_tls,
+};
 use crate::keys::{Key, SectionKeys};
 
 /// Every section of the file, in the order of the page.
@@ -13,6 +16,12 @@ pub const SECTIONS: &[SectionKeys] = &[
         what: "Where clients come in; one section per listener. A file names at least one, unless `--listen` or \
                `GATEWAY_LISTEN` does.",
         keys: listeners::LISTENER_KEYS,
+    },
+    SectionKeys {
+        header: "[listener.tls]",
+        what: "HTTPS at the `[[listener]]` above it: certificates by name, swapped when their files change. How it works: \
+               [TLS](../tls.md).",
+        keys: tls::KEYS,
     },
     SectionKeys { header: "[admin]", what: "Where operators look in.", keys: listeners::ADMIN_KEYS },
     SectionKeys { header: "[registry]", what: "Who knows where services are.", keys: registry::KEYS },
@@ -39,9 +48,20 @@ pub const SECTIONS: &[SectionKeys] = &[
         keys: health::KEYS,
     },
     SectionKeys {
+        header: "[upstream_tls]",
+        what: "How services with an `https` URL are connected to; a service can have its own.",
+        keys: upstream_tls::GENERAL_KEYS,
+    },
+    SectionKeys {
         header: "[[service]]",
         what: "What you know about a service beside the registry; one section per service. Most services need none.",
         keys: services::KEYS,
+    },
+    SectionKeys {
+        header: "[service.tls]",
+        what: "How the `[[service]]` above it is connected to where its URL is `https`. What is left out is taken from \
+               `[upstream_tls]`.",
+        keys: upstream_tls::SERVICE_KEYS,
     },
     SectionKeys {
         header: "[[route]]",

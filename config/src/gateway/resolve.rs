@@ -6,7 +6,7 @@ use super::file::{self, FileSpec, WORKERS, Wanted};
 use super::listeners::AdminSpec;
 use super::{
     Flags, GatewayConfig, ListenerConfig, Mistake, RegistryConfig, RegistryPlace, ServiceConfig, claims,
-    defaults, fallbacks,
+    defaults, fallbacks, upstream_tls,
 };
 use crate::env::Env;
 use crate::reader::Reading;
@@ -70,7 +70,7 @@ fn merge(
     let mut claims = Vec::new();
     let mut claim = |what, address, origin| claims.push(Claim { what, address, origin });
 
-    let one = |address| vec![ListenerConfig { name: "main".into(), address }];
+    let one = |address| vec![ListenerConfig { name: "main".into(), address, tls: None }];
     let listeners = if let Some(address) = flags.listen {
         claim("a listener", address, Origin::Flag("--listen"));
         one(address)
@@ -140,6 +140,7 @@ fn merge(
         timeouts: file.timeouts,
         limits: file.limits,
         health: file.health,
+        upstream_tls: file.upstream_tls,
         services: file.services,
         routes: file.routes,
         warnings: Vec::new(),
@@ -151,9 +152,13 @@ fn merge(
 fn add_fallbacks(config: &mut GatewayConfig, env: &Env) {
     let (found, warnings) = fallbacks::read(env);
     config.warnings.extend(warnings);
+    config.warnings.extend(upstream_tls::warnings(&config.upstream_tls, &config.services));
     for (name, url) in found {
-        if !config.services.iter().any(|service| service.name == name) {
-            config.services.push(ServiceConfig { name, fallback: vec![url] });
+        match config.services.iter_mut().find(|service| service.name == name) {
+            Some(service) => {
+                service.fallback.get_or_insert_with(|| vec![url]);
+            }
+            None => config.services.push(ServiceConfig { name, fallback: Some(vec![url]), tls: None }),
         }
     }
 }

@@ -7,8 +7,9 @@ use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use vertice_config::gateway::{
-    AccessLogConfig, GatewayConfig, HealthConfig, HostPattern, LimitsConfig, PathPattern, PathRewrite,
-    RegistryPlace, RouteConfig, TimeoutsConfig, WhenStale,
+    AccessLogConfig, CertificateConfig, ClientAuthConfig, GatewayConfig, HealthConfig, HostPattern,
+    LimitsConfig, ListenerConfig, ListenerTlsConfig, PathPattern, PathRewrite, RegistryPlace, RouteConfig,
+    TimeoutsConfig, TlsVersion, UpstreamTlsConfig, WhenStale,
 };
 use vertice_process::answer::{self, Answer};
 
@@ -48,6 +49,57 @@ pub async fn reload<B>(state: &AdminState, request: &Request<B>) -> Answer {
     answer::json(status, body.to_string() + "\n")
 }
 
+fn listener(listener: &ListenerConfig) -> Value {
+    let ListenerConfig { name, address, tls } = listener;
+    json!({"name": name, "address": address.to_string(), "tls": tls.as_ref().map(https)})
+}
+
+fn https(tls: &ListenerTlsConfig) -> Value {
+    let ListenerTlsConfig {
+        certificates,
+        directory,
+        default_name,
+        min_version,
+        client_auth,
+        handshake_timeout,
+        handshakes,
+        at: _,
+    } = tls;
+    let (client_auth, client_ca) = match client_auth {
+        ClientAuthConfig::None => ("none", None),
+        ClientAuthConfig::Optional(ca) => ("optional", Some(&ca.value)),
+        ClientAuthConfig::Required(ca) => ("required", Some(&ca.value)),
+    };
+    json!({
+        "certificates": certificates.iter().map(pair).collect::<Vec<_>>(),
+        "directory": directory.as_ref().map(|folder| &folder.value),
+        "default": default_name.as_ref().map(|name| &name.value),
+        "min_version": match min_version {
+            TlsVersion::V12 => "1.2",
+            TlsVersion::V13 => "1.3",
+        },
+        "client_auth": client_auth,
+        "client_ca": client_ca,
+        "handshake_timeout": time(*handshake_timeout),
+        "handshakes": handshakes,
+    })
+}
+
+fn pair(pair: &CertificateConfig) -> Value {
+    let CertificateConfig { cert, key } = pair;
+    json!({"cert": cert.value, "key": key.value})
+}
+
+fn towards_services(tls: &UpstreamTlsConfig) -> Value {
+    let UpstreamTlsConfig { ca, server_name, client, verify } = tls;
+    json!({
+        "ca": ca.as_ref().map(|ca| &ca.value),
+        "server_name": server_name,
+        "client": client.as_ref().map(pair),
+        "verify": verify,
+    })
+}
+
 /// Everything but secrets. Each type is taken apart, so that a new setting cannot be forgotten.
 fn config(config: &GatewayConfig) -> Value {
     let GatewayConfig {
@@ -63,6 +115,7 @@ fn config(config: &GatewayConfig) -> Value {
         timeouts: general,
         limits,
         health,
+        upstream_tls,
         services,
         routes,
         warnings,
@@ -73,7 +126,7 @@ fn config(config: &GatewayConfig) -> Value {
         "upgrade_socket": upgrade_socket,
         "trusted_proxies": texts(trusted_proxies),
         "reason_header": reason_header,
-        "listeners": listeners.iter().map(|one| json!({"name": one.name, "address": one.address.to_string()})).collect::<Vec<_>>(),
+        "listeners": listeners.iter().map(listener).collect::<Vec<_>>(),
         "admin": admin.map(|address| address.to_string()),
         "registry": {
             "place": match &registry.place {
@@ -96,9 +149,11 @@ fn config(config: &GatewayConfig) -> Value {
         "timeouts": timeouts(general),
         "limits": limits_of(limits),
         "health": health_of(health),
+        "upstream_tls": towards_services(upstream_tls),
         "services": services.iter().map(|service| json!({
             "name": service.name.as_str(),
-            "fallback": texts(&service.fallback),
+            "fallback": service.fallback.as_ref().map(|urls| texts(urls)),
+            "tls": service.tls.as_ref().map(towards_services),
         })).collect::<Vec<_>>(),
         "routes": routes.iter().map(route).collect::<Vec<_>>(),
         "warnings": warnings,

@@ -21,6 +21,9 @@ use crate::telemetry::metrics::{Counter, WorkerMetrics};
 /// Services that get series of their own; beyond, the sums have to do, or a scrape would be larger than the traffic.
 const SERVICES_SHOWN: usize = 2000;
 
+/// The same for certificates of a listener.
+const CERTIFICATES_SHOWN: usize = 2000;
+
 /// The metrics text.
 pub fn render(state: &std::sync::Arc<AdminState>) -> String {
     let mut registry = Registry::with_prefix("vertice_gateway");
@@ -45,7 +48,8 @@ impl Collector for Snapshot {
         table(state, &mut encoder)?;
         holds(state, &mut encoder)?;
         health(state, &mut encoder)?;
-        services(state, &mut encoder)
+        services(state, &mut encoder)?;
+        tls(state, &mut encoder)
     }
 }
 
@@ -322,6 +326,52 @@ fn services(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded 
         ConstCounter::new(service.stats.retries()).encode(metric.encode_family(&labels(service))?)?;
     }
     Ok(())
+}
+
+/// By listener; the reasons that never happened are left out, or a scrape would be mostly zeroes.
+fn tls(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+    let listeners = state.tls.all();
+    let help = "TLS handshakes that succeeded, by kind";
+    let mut metric = encoder.encode_descriptor("tls_handshakes", help, None, MetricType::Counter)?;
+    for tls in &*listeners {
+        for (kind, number) in tls.stats.successes() {
+            let labels = [("listener", tls.name.as_str()), ("kind", kind)];
+            ConstCounter::new(number).encode(metric.encode_family(&labels)?)?;
+        }
+    }
+    let help = "TLS handshakes that came to nothing, by reason";
+    let mut metric = encoder.encode_descriptor("tls_handshake_failures", help, None, MetricType::Counter)?;
+    for tls in &*listeners {
+        for (reason, number) in tls.stats.failures().filter(|(_, number)| *number > 0) {
+            let labels = [("listener", tls.name.as_str()), ("reason", reason)];
+            ConstCounter::new(number).encode(metric.encode_family(&labels)?)?;
+        }
+    }
+    let help = "Changes of certificate files, by whether all of them could be used";
+    let mut metric = encoder.encode_descriptor("tls_swaps", help, None, MetricType::Counter)?;
+    for tls in &*listeners {
+        for (outcome, number) in tls.stats.swaps() {
+            let labels = [("listener", tls.name.as_str()), ("outcome", outcome)];
+            ConstCounter::new(number).encode(metric.encode_family(&labels)?)?;
+        }
+    }
+    let help = "Time until a certificate chain ends; below zero: since when it is over";
+    let mut metric =
+        encoder.encode_descriptor("certificate_expiry_seconds", help, None, MetricType::Gauge)?;
+    for tls in &*listeners {
+        for (file, expires_s) in tls.expiries().into_iter().take(CERTIFICATES_SHOWN) {
+            let labels = [("listener", tls.name.as_str()), ("file", file.as_str())];
+            ConstGauge::new(seconds_until(expires_s)).encode(metric.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Seconds from now to `unix_s`; exact for decades.
+fn seconds_until(unix_s: u64) -> f64 {
+    let now_s = vertice_process::clock::unix_ms() / 1000;
+    let seconds = |span: u64| approximately(usize::try_from(span).unwrap_or(usize::MAX));
+    if unix_s >= now_s { seconds(unix_s - now_s) } else { -seconds(now_s - unix_s) }
 }
 
 fn labels(service: &Service) -> [(&'static str, &str); 1] {

@@ -24,6 +24,7 @@ use crate::reload::ReloadOrder;
 use crate::reload::state::ConfigState;
 use crate::table::Published;
 use crate::telemetry::metrics::WorkerMetrics;
+use crate::tls::TlsListeners;
 
 /// Handles to everything that is shown.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct AdminState {
     pub metrics: Vec<Arc<WorkerMetrics>>,
     /// Counters of checks and ejections.
     pub health: Arc<HealthStats>,
+    /// HTTPS of the listeners that have it.
+    pub tls: Arc<TlsListeners>,
     /// Loads by worker.
     pub doors: Arc<[Door]>,
     /// Which registry.

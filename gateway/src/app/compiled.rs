@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use http::HeaderValue;
-use vertice_config::gateway::{GatewayConfig, PathPattern};
+use vertice_config::gateway::{GatewayConfig, PathPattern, ServiceConfig};
 
 use crate::discovery::update::Fallbacks;
 use crate::health::Reporter;
 use crate::reload::state::ConfigState;
 use crate::route::{Action, OwnAnswer, Route, Routes};
 use crate::table::compile::Fixed;
-use crate::upstream::AddressPolicy;
+use crate::tls::TlsListeners;
+use crate::upstream::{AddressPolicy, UpstreamTls};
 use crate::worker::Settings;
 use crate::worker::timer::ticks;
 
@@ -24,6 +25,8 @@ pub(super) struct Lasting {
     pub(super) via: HeaderValue,
     pub(super) health: Reporter,
     pub(super) state: Arc<ConfigState>,
+    /// What is shown of HTTPS.
+    pub(super) tls: Arc<TlsListeners>,
 }
 
 /// What workers are told.
@@ -48,16 +51,22 @@ pub(super) fn settings(
 }
 
 /// What no table changes.
-pub(super) fn fixed(config: &GatewayConfig, workers: usize, policy: AddressPolicy) -> Fixed {
+pub(super) fn fixed(
+    config: &GatewayConfig,
+    workers: usize,
+    policy: AddressPolicy,
+    tls: UpstreamTls,
+) -> Fixed {
     let named = config.services.iter().map(|service| service.name.clone());
     let configured: BTreeSet<_> =
         named.chain(config.routes.iter().map(|route| route.service.clone())).collect();
-    Fixed { workers, configured, policy, newcomers_wait: config.health.active }
+    Fixed { workers, configured, policy, newcomers_wait: config.health.active, tls: Some(tls) }
 }
 
 /// Where services are that the registry does not know.
 pub(super) fn fallbacks(config: &GatewayConfig) -> Fallbacks {
-    config.services.iter().map(|service| (service.name.clone(), service.fallback.clone())).collect()
+    let urls = |service: &ServiceConfig| service.fallback.clone().unwrap_or_default();
+    config.services.iter().map(|service| (service.name.clone(), urls(service))).collect()
 }
 
 /// The configured routes and the gateway's own.

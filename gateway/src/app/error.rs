@@ -4,9 +4,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::credentials::CredentialError;
 use crate::listener::open::OpenError;
 
-/// Why a gateway did not start. `Display` is one line that says what to do.
+/// Why a gateway did not start. `Display` says what to do, a line for each thing that is wrong.
 #[derive(Debug)]
 pub enum StartError {
     /// An address cannot be listened on.
@@ -41,6 +42,8 @@ pub enum StartError {
         /// Where it is.
         address: SocketAddr,
     },
+    /// Certificates, keys or authorities cannot be used.
+    Credentials(Vec<CredentialError>),
     /// The system gave us no thread.
     Thread(std::io::Error),
 }
@@ -70,6 +73,13 @@ impl fmt::Display for StartError {
                 "the service manager passed a socket {name} at {address} that no listener has: name a listener after it, or give \
                  one its address"
             ),
+            Self::Credentials(errors) => {
+                for (index, error) in errors.iter().enumerate() {
+                    let border = if index == 0 { "" } else { "\n" };
+                    write!(f, "{border}{error}")?;
+                }
+                Ok(())
+            }
             Self::Thread(error) => write!(f, "a worker thread cannot be started: {error}"),
         }
     }

@@ -1,6 +1,7 @@
 //! The parts list: what a gateway process is made of, how it starts and how it ends.
 
 mod compiled;
+mod credentials;
 mod error;
 mod reload;
 pub mod run;
@@ -12,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use vertice_config::gateway::{AccessLogConfig, GatewayConfig, RegistryPlace};
+use vertice_config::gateway::{AccessLogConfig, GatewayConfig, ListenerConfig, RegistryPlace};
 use vertice_process::readiness::{NotReady, Readiness};
 use vertice_process::shutdown::ShutdownTrigger;
 use vertice_process::tasks;
@@ -38,6 +39,7 @@ use crate::table::Published;
 use crate::table::compile::first;
 use crate::telemetry::log_writer;
 use crate::telemetry::metrics::WorkerMetrics;
+use crate::tls::ListenerTls;
 use crate::upgrade::hand_over::Offer;
 use crate::upgrade::inherited::Inherited;
 use crate::upgrade::socket::UpgradeSocket;
@@ -45,6 +47,7 @@ use crate::upstream::AddressPolicy;
 use crate::worker::run::WorkerParts;
 use crate::worker::{self, Drain, Settings, Told};
 use compiled::Lasting;
+pub use credentials::Credentials;
 pub use error::StartError;
 
 /// What a worker may be told before it listens; a start tells it of every listener.
@@ -63,6 +66,7 @@ pub struct Gateway {
     workers: Vec<JoinHandle<()>>,
     origin: Origin,
     running: Arc<GatewayConfig>,
+    credentials: Credentials,
     lasting: Lasting,
     orders: mpsc::Sender<Order>,
     health_rules: watch::Sender<HealthRules>,
@@ -91,7 +95,8 @@ pub async fn start(
 ) -> Result<Gateway, StartError> {
     let count = config.workers.unwrap_or_else(cores);
     let (trigger, readiness) = (ShutdownTrigger::new(), Readiness::default());
-    let open = open(&config, count, &mut inherited)?;
+    let credentials = Credentials::load(&config, count, None).map_err(StartError::Credentials)?;
+    let open = open(&config, count, &credentials, &mut inherited)?;
     let admin_socket = open_admin(config.admin, &mut inherited)?;
     inherited.nothing_left()?;
     let (registry_url, registry_address) = registry(&config, &trigger).await?;
@@ -99,7 +104,7 @@ pub async fn start(
     let entries: Vec<SocketAddr> = open.iter().map(|listener| listener.address).collect();
     let admin_address = admin_socket.as_ref().map(|(_, address)| *address);
     let policy = AddressPolicy::of(&entries, admin_address.into_iter().chain(registry_address));
-    let fixed = compiled::fixed(&config, count, policy.clone());
+    let fixed = compiled::fixed(&config, count, policy.clone(), credentials.upstream.clone());
     let table = first(&fixed, |services| compiled::routes(&config, |name| services.slot(name)));
     let (published, graveyard) = Published::new(table);
     tasks::spawn("free-tables", free_tables(graveyard));
@@ -113,15 +118,7 @@ pub async fn start(
     let (releases, released) = mpsc::channel(release::QUEUE);
     let (orders, ordered) = mpsc::channel(order::QUEUE);
     let mut discovery = Discovery {
-        source: source::start(SourceConfig {
-            url: registry_url.clone(),
-            token: token.clone(),
-            request_timeout: config.registry.request_timeout,
-            poll_interval: config.registry.poll_interval,
-            // Three chances to be heard before a service counts as stale.
-            watch_wait: config.registry.stale_after.map(|after| after / 3),
-            gateway_id: Some(gateway_id.clone()),
-        }),
+        source: source::start(reading(&config, &registry_url, token.clone(), &gateway_id)),
         published: published.clone(),
         fixed,
         fallbacks: compiled::fallbacks(&config),
@@ -150,7 +147,10 @@ pub async fn start(
             .unwrap_or(http::HeaderValue::from_static("1.1 vertice")),
         health: reporter,
         state: state.clone(),
+        tls: Arc::default(),
     };
+    lasting.tls.show(credentials.https());
+    credentials.watch(None);
     let log = running.access_log.as_ref().map(open_log).transpose()?;
     let settings = compiled::settings(&running, &lasting, policy.clone(), log);
     let Started { threads, doors, told } = start_workers(count, &published, &metrics, &settings, &stopped)?;
@@ -167,6 +167,7 @@ pub async fn start(
         metrics,
         health,
         doors,
+        tls: lasting.tls.clone(),
         registry_url,
         releases,
         config: state,
@@ -187,6 +188,7 @@ pub async fn start(
         workers: threads,
         origin,
         running,
+        credentials,
         lasting,
         orders,
         health_rules,
@@ -199,12 +201,13 @@ pub async fn start(
 fn open(
     config: &GatewayConfig,
     workers: usize,
+    credentials: &Credentials,
     inherited: &mut Inherited,
 ) -> Result<Vec<OpenListener>, StartError> {
-    let one = |listener| {
+    let one = |(listener, tls): (&ListenerConfig, &Option<Arc<ListenerTls>>)| {
         let open = match inherited.take(listener) {
-            Some(sockets) => OpenListener::of(listener, sockets),
-            None => OpenListener::bind(listener, workers),
+            Some(sockets) => OpenListener::of(listener, tls.clone(), sockets),
+            None => OpenListener::bind(listener, tls.clone(), workers),
         };
         open.map_err(|error| StartError::Bind {
             what: format!("listener {}", listener.name),
@@ -212,7 +215,7 @@ fn open(
             error,
         })
     };
-    config.listeners.iter().map(one).collect()
+    config.listeners.iter().zip(&credentials.listeners).map(one).collect()
 }
 
 type AdminSocket = Option<(std::net::TcpListener, SocketAddr)>;
@@ -396,6 +399,18 @@ fn remembered(config: &GatewayConfig, url: &ServiceUrl) -> Result<(View, Option<
     let Some(path) = &config.state_dir else { return Ok((View::new(), None)) };
     last_known_good::open(path, &registry_name(config, url))
         .map_err(|error| StartError::StateDir { path: path.clone(), error })
+}
+
+fn reading(config: &GatewayConfig, url: &ServiceUrl, token: Option<String>, id: &str) -> SourceConfig {
+    SourceConfig {
+        url: url.clone(),
+        token,
+        request_timeout: config.registry.request_timeout,
+        poll_interval: config.registry.poll_interval,
+        // Three chances to be heard before a service counts as stale.
+        watch_wait: config.registry.stale_after.map(|after| after / 3),
+        gateway_id: Some(id.to_owned()),
+    }
 }
 
 fn canary(config: &GatewayConfig, url: &ServiceUrl, token: Option<String>, id: &str) -> CanaryConfig {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use vertice_config::gateway::GatewayConfig;
 
-use super::{Gateway, StartError, compiled, open_log};
+use super::{Credentials, Gateway, StartError, compiled, open_log};
 use crate::discovery::order::{Order, Reconfigure};
 use crate::health::driver::HealthRules;
 use crate::reload::plan::needs_a_new_process;
@@ -70,7 +70,11 @@ impl Gateway {
         if wanted == *self.running && cause == Cause::File {
             return Ok(None);
         }
-        let next = self.listeners.prepare(&wanted.listeners).map_err(|error| failed(error.into()))?;
+        let credentials = self.load_credentials(&wanted).await.map_err(invalid)?;
+        let next = self
+            .listeners
+            .prepare(&wanted.listeners, &credentials.listeners)
+            .map_err(|error| failed(error.into()))?;
         let log = wanted.access_log.as_ref().map(open_log).transpose().map_err(failed)?;
 
         // Nothing below can fail.
@@ -81,6 +85,9 @@ impl Gateway {
         let policy = AddressPolicy::of(&self.listeners.addresses_with(&next), own);
         self.tell(&compiled::settings(&wanted, &self.lasting, policy.clone(), log)).await;
         let wanted = Arc::new(wanted);
+        credentials.watch(Some(&self.credentials));
+        self.lasting.tls.show(credentials.https());
+        self.credentials = credentials;
         self.reroute(&wanted, policy.clone()).await;
         let rules = HealthRules { rules: wanted.health, policy };
         self.health_rules.send_if_modified(|before| {
@@ -91,6 +98,16 @@ impl Gateway {
         self.listeners.change(next).await;
         self.running = wanted.clone();
         Ok(Some(wanted))
+    }
+
+    /// What `wanted` names in files; what of it is as before is not read again.
+    async fn load_credentials(&self, wanted: &GatewayConfig) -> Result<Credentials, Vec<String>> {
+        let (wanted, workers, before) = (wanted.clone(), self.lasting.workers, self.credentials.clone());
+        // A disk that hangs must not stop discovery, which runs on this thread.
+        let loaded =
+            tokio::task::spawn_blocking(move || Credentials::load(&wanted, workers, Some(&before))).await;
+        let loaded = loaded.map_err(|error| vec![error.to_string()])?;
+        loaded.map_err(|errors| errors.iter().map(ToString::to_string).collect())
     }
 
     /// Tells all workers, and waits until they have heard.
@@ -118,7 +135,7 @@ impl Gateway {
         let (applied, hears) = oneshot::channel();
         let routes = config.clone();
         let order = Order::Reconfigure(Box::new(Reconfigure {
-            fixed: compiled::fixed(config, self.lasting.workers, policy),
+            fixed: compiled::fixed(config, self.lasting.workers, policy, self.credentials.upstream.clone()),
             fallbacks: compiled::fallbacks(config),
             when_stale: config.registry.when_stale,
             routes: Box::new(move |services| compiled::routes(&routes, |name| services.slot(name))),

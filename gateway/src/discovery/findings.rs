@@ -126,6 +126,7 @@ mod tests {
             configured: BTreeSet::new(),
             policy: AddressPolicy::default(),
             newcomers_wait: true,
+            tls: None,
         };
         let update = update::of(&name(), &view, &BTreeMap::new(), &StaleRule::default(), now);
         let start = first(&fixed, |_| Routes::default());

@@ -197,8 +197,8 @@ impl Discovery {
                 if self.rule.then != when_stale {
                     changed.extend(self.progress.stale.iter().cloned());
                 }
-                if self.fixed.policy != fixed.policy {
-                    // Whom it refuses is judged anew.
+                if self.fixed.policy != fixed.policy || self.fixed.tls != fixed.tls {
+                    // Whom it refuses is judged anew, and how https is spoken.
                     changed.extend(
                         self.with_view(|view| {
                             view.services().map(|(name, _)| name.clone()).collect::<Vec<_>>()

@@ -11,7 +11,7 @@ use http::{Request, Response};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioExecutor;
 use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -21,8 +21,9 @@ use vertice_registry_api::Host;
 use super::grpc;
 use super::verdict::CheckResult;
 use crate::table::{CheckKind, EndpointSpec, Origin, Protocol};
-use crate::upstream::AddressPolicy;
 use crate::upstream::connect::is_self_connected;
+use crate::upstream::io::UpstreamStream;
+use crate::upstream::{AddressPolicy, EndpointTls};
 
 /// Names looked up at once. A look-up takes a thread and cannot be cancelled: when the resolver is gone, more of them
 /// would only queue up.
@@ -48,7 +49,12 @@ impl Checker {
     }
 
     /// Asks the endpoint; takes at most `limit`.
-    pub async fn check(&self, endpoint: &EndpointSpec, limit: Duration) -> CheckResult {
+    pub async fn check(
+        &self,
+        endpoint: &EndpointSpec,
+        tls: Option<&EndpointTls>,
+        limit: Duration,
+    ) -> CheckResult {
         let deadline = Instant::now() + limit;
         let late = |result| if deadline.elapsed() > OUR_DELAY { CheckResult::Inconclusive } else { result };
         let stream = match timeout_at(deadline, self.connect(endpoint)).await {
@@ -57,11 +63,22 @@ impl Checker {
             Err(_) => return late(CheckResult::ConnectTimeout),
         };
         let asking = async {
-            match (&endpoint.check, endpoint.protocol) {
-                (CheckKind::Tcp, _) => CheckResult::Passed,
-                (CheckKind::Http, Protocol::Http1) => ask(endpoint, stream).await,
-                (CheckKind::Http, Protocol::Http2) => ask_over_http2(endpoint, stream).await,
+            let protocol = match &endpoint.check {
+                CheckKind::Tcp => return CheckResult::Passed,
+                CheckKind::Http => endpoint.protocol,
+                CheckKind::Grpc { .. } => Protocol::Http2,
+            };
+            let stream = match tls {
+                None => UpstreamStream::tcp(stream),
+                Some(tls) => match tls.connect(stream, protocol).await {
+                    Ok(stream) => UpstreamStream::tls(stream),
+                    Err(_) => return CheckResult::Tls,
+                },
+            };
+            match (&endpoint.check, protocol) {
                 (CheckKind::Grpc { service }, _) => grpc::ask(endpoint, service, stream).await,
+                (_, Protocol::Http1) => ask(endpoint, stream).await,
+                (_, Protocol::Http2) => ask_over_http2(endpoint, stream).await,
             }
         };
         timeout_at(deadline, asking).await.unwrap_or_else(|_| late(CheckResult::Late))
@@ -107,14 +124,14 @@ impl Checker {
     }
 }
 
-async fn ask(endpoint: &EndpointSpec, stream: TcpStream) -> CheckResult {
+async fn ask(endpoint: &EndpointSpec, stream: UpstreamStream) -> CheckResult {
     let url = &endpoint.url;
     let request = Request::get(format!("{}{}", url.base(), endpoint.health))
         .header(HOST, url.authority())
         .header(USER_AGENT, "vertice-gateway health check")
         .header(CONNECTION, "close")
         .body(Empty::<bytes::Bytes>::new());
-    let handshake = http1::Builder::new().max_buf_size(HEAD_BYTES).handshake(TokioIo::new(stream)).await;
+    let handshake = http1::Builder::new().max_buf_size(HEAD_BYTES).handshake(stream).await;
     let (Ok(request), Ok((mut sender, connection))) = (request, handshake) else {
         return CheckResult::BadAnswer;
     };
@@ -128,12 +145,12 @@ async fn ask(endpoint: &EndpointSpec, stream: TcpStream) -> CheckResult {
     judge(answer)
 }
 
-async fn ask_over_http2(endpoint: &EndpointSpec, stream: TcpStream) -> CheckResult {
+async fn ask_over_http2(endpoint: &EndpointSpec, stream: UpstreamStream) -> CheckResult {
     let url = &endpoint.url;
     let request = Request::get(format!("{url}{}", endpoint.health))
         .header(USER_AGENT, "vertice-gateway health check")
         .body(Empty::<bytes::Bytes>::new());
-    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let handshake = http2::handshake(TokioExecutor::new(), stream).await;
     let (Ok(request), Ok((mut sender, connection))) = (request, handshake) else {
         return CheckResult::BadAnswer;
     };
@@ -209,7 +226,7 @@ mod tests {
     }
 
     async fn check(url: &str, kind: CheckKind) -> CheckResult {
-        checker(true).check(&spec(url, kind), Duration::from_secs(5)).await
+        checker(true).check(&spec(url, kind), None, Duration::from_secs(5)).await
     }
 
     #[tokio::test]
@@ -239,7 +256,7 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().unwrap());
         assert_eq!(check(&url, CheckKind::Tcp).await, CheckResult::Passed);
         let short = Duration::from_millis(20);
-        let late = checker(true).check(&spec(&url, CheckKind::Http), short).await;
+        let late = checker(true).check(&spec(&url, CheckKind::Http), None, short).await;
         assert_eq!(late, CheckResult::Late);
         drop(listener);
         assert_eq!(check(&url, CheckKind::Tcp).await, CheckResult::Refused);
@@ -251,12 +268,13 @@ mod tests {
         let (url, count) = server("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
         let named = url.replace("127.0.0.1", "localhost");
         for url in [&url, &named] {
-            let refused = checker(false).check(&spec(url, CheckKind::Http), Duration::from_secs(5)).await;
+            let refused =
+                checker(false).check(&spec(url, CheckKind::Http), None, Duration::from_secs(5)).await;
             assert_eq!(refused, CheckResult::Forbidden, "{url}");
         }
         assert_eq!(count.load(Ordering::Relaxed), 0);
         let written = EndpointSpec { origin: Origin::Operator, ..spec(&url, CheckKind::Http) };
-        let exempt = checker(false).check(&written, Duration::from_secs(5)).await;
+        let exempt = checker(false).check(&written, None, Duration::from_secs(5)).await;
         assert_eq!(exempt, CheckResult::Passed, "what an operator wrote is exempt");
     }
 

@@ -295,7 +295,7 @@ impl HealthDriver {
         let limit = if held { self.rules.timeout.max(HELD_TIMEOUT) } else { self.rules.timeout };
         self.checks.spawn(async move {
             let began = Instant::now();
-            let result = checker.check(&endpoint.spec, limit).await;
+            let result = checker.check(&endpoint.spec, endpoint.tls.as_ref(), limit).await;
             Done { serial, began, took: began.elapsed(), result }
         });
     }

@@ -104,6 +104,7 @@ impl Member {
                 CheckResult::BadAnswer
                 | CheckResult::ConnectTimeout
                 | CheckResult::Refused
+                | CheckResult::Tls
                 | CheckResult::Unresolved
                 | CheckResult::Forbidden,
             ) => false,

@@ -10,11 +10,13 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use hyper_util::rt::TokioExecutor;
+
+use vertice_registry_api::url::Scheme;
 
 use super::verdict::CheckResult;
 use crate::table::EndpointSpec;
+use crate::upstream::io::UpstreamStream;
 
 /// Bytes of an answer: one field, and room for what a later version adds.
 const ANSWER_BYTES: usize = 1024;
@@ -28,18 +30,20 @@ const NOT_FOUND: &str = "5";
 const UNIMPLEMENTED: &str = "12";
 
 /// Asks for the health of `service`; the empty name is the server as a whole.
-pub(super) async fn ask(endpoint: &EndpointSpec, service: &str, stream: TcpStream) -> CheckResult {
+pub(super) async fn ask(endpoint: &EndpointSpec, service: &str, stream: UpstreamStream) -> CheckResult {
     let url = &endpoint.url;
-    // The authority becomes a pseudo-header.
-    let request = Request::post(format!("http://{}/grpc.health.v1.Health/Check", url.authority()))
+    // Scheme and authority become pseudo-headers.
+    let scheme = match url.scheme() {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+    };
+    let request = Request::post(format!("{}://{}/grpc.health.v1.Health/Check", scheme, url.authority()))
         .header(CONTENT_TYPE, "application/grpc")
         .header(TE, "trailers")
         .header(USER_AGENT, "vertice-gateway health check")
         .body(Full::new(question(service)));
-    let handshake = http2::Builder::new(TokioExecutor::new())
-        .max_header_list_size(HEAD_BYTES)
-        .handshake(TokioIo::new(stream))
-        .await;
+    let handshake =
+        http2::Builder::new(TokioExecutor::new()).max_header_list_size(HEAD_BYTES).handshake(stream).await;
     let (Ok(request), Ok((mut sender, connection))) = (request, handshake) else {
         return CheckResult::BadAnswer;
     };

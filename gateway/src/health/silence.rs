@@ -32,6 +32,7 @@ impl Silence {
             | CheckResult::Unimplemented
             | CheckResult::NoSuchService
             | CheckResult::BadAnswer
+            | CheckResult::Tls
             | CheckResult::Late => {
                 *self = Self::default();
                 false

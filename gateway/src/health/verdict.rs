@@ -23,6 +23,8 @@ pub enum CheckResult {
     ConnectTimeout,
     /// No connection.
     Refused,
+    /// No TLS connection: its certificate is not believed, or it speaks no TLS.
+    Tls,
     /// The name does not resolve.
     Unresolved,
     /// The address must not be connected to.
@@ -33,7 +35,7 @@ pub enum CheckResult {
 
 impl CheckResult {
     /// Every label, for counters.
-    pub const LABELS: [&'static str; 13] = [
+    pub const LABELS: [&'static str; 14] = [
         "passed",
         "bad_status",
         "not_serving",
@@ -44,6 +46,7 @@ impl CheckResult {
         "late",
         "connect_timeout",
         "refused",
+        "tls",
         "unresolved",
         "forbidden",
         "inconclusive",
@@ -62,6 +65,7 @@ impl CheckResult {
             Self::Late => "late",
             Self::ConnectTimeout => "connect_timeout",
             Self::Refused => "refused",
+            Self::Tls => "tls",
             Self::Unresolved => "unresolved",
             Self::Forbidden => "forbidden",
             Self::Inconclusive => "inconclusive",
@@ -81,6 +85,7 @@ impl CheckResult {
             | Self::Late
             | Self::ConnectTimeout
             | Self::Refused
+            | Self::Tls
             | Self::Unresolved
             | Self::Forbidden
             | Self::Inconclusive => None,
@@ -97,6 +102,7 @@ impl CheckResult {
             | Self::Unimplemented
             | Self::NoSuchService
             | Self::BadAnswer
+            | Self::Tls
             | Self::Late => true,
             Self::ConnectTimeout
             | Self::Refused
@@ -128,6 +134,8 @@ impl CheckResult {
             | Self::Late
             | Self::ConnectTimeout
             | Self::Refused
+            // It may be we who do not know its authority.
+            | Self::Tls
             | Self::Inconclusive => None,
         }
     }
@@ -143,6 +151,7 @@ impl CheckResult {
             | Self::Late
             | Self::ConnectTimeout
             | Self::Refused
+            | Self::Tls
             | Self::Unresolved
             | Self::Forbidden
             | Self::Inconclusive => false,

@@ -105,9 +105,12 @@ fn testimony(sent: &Result<Response<ResponseBody>, AttemptError>) -> Option<Test
             _ => Testimony::Answered,
         }),
         Err(AttemptError { failure, .. }) => match failure {
-            Failure::Resolve | Failure::Forbidden | Failure::Connect | Failure::ConnectTimeout => {
-                Some(Testimony::NotConnected)
-            }
+            Failure::Resolve
+            | Failure::Forbidden
+            | Failure::Connect
+            | Failure::ConnectTimeout
+            | Failure::Certificate
+            | Failure::Tls => Some(Testimony::NotConnected),
             Failure::Closed | Failure::FirstByteTimeout | Failure::BadAnswer => Some(Testimony::Failed),
             Failure::ClosedDuringBody
             | Failure::TotalTimeout

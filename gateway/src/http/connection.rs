@@ -24,6 +24,7 @@ use super::streams::StreamTasks;
 use super::turn::{Downstream, Turn};
 use crate::listener::entrance::Entrance;
 use crate::telemetry::metrics::RefusedHead;
+use crate::tls::{Security, handshake};
 use crate::worker::Worker;
 use crate::worker::timer::ConnectionClock;
 
@@ -66,10 +67,12 @@ enum Ended {
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, entrance: Arc<Entrance>) {
     let _open = Open(worker.clone());
     let settings = worker.settings();
+    let Some((stream, security)) = secure(&worker, stream, peer, &entrance).await else { return };
     let clock = worker.wheel.add();
     let downstream = Rc::new(Downstream {
         clock: clock.clone(),
-        peer: Peer::new(peer, &settings.trusted_proxies),
+        peer: Peer::new(peer, security.is_some(), &settings.trusted_proxies),
+        security,
         peer_text: peer.ip().to_canonical().to_string(),
         entrance,
         settings,
@@ -77,7 +80,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, entr
     });
     // A new connection has as long for its first head as for any other; it does not get to sit idle first.
     clock.head_begins(downstream.settings.head);
-    let ended = speak(&worker, &downstream, Stream::Tcp(stream)).await;
+    let ended = speak(&worker, &downstream, stream).await;
     clock.close();
     match ended {
         Ended::Well => {}
@@ -91,6 +94,23 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, entr
     }
 }
 
+/// The stream to be read, after its handshake where the listener asks for one; `None`: none came about.
+async fn secure(
+    worker: &Worker,
+    stream: TcpStream,
+    peer: SocketAddr,
+    entrance: &Entrance,
+) -> Option<(Stream, Option<Security>)> {
+    let Some(tls) = entrance.tls() else { return Some((Stream::Tcp(stream), None)) };
+    match handshake::handshake(&tls, worker.index, stream).await {
+        Ok(secured) => Some((Stream::Tls(Box::new(secured.stream)), Some(secured.security))),
+        Err(why) => {
+            tracing::debug!(%peer, listener = tls.name, why = why.label(), "no TLS connection came about");
+            None
+        }
+    }
+}
+
 /// Finds out what the client speaks and speaks it.
 async fn speak(worker: &Rc<Worker>, downstream: &Rc<Downstream>, mut stream: Stream) -> Ended {
     let clock = &downstream.clock;
@@ -99,6 +119,10 @@ async fn speak(worker: &Rc<Worker>, downstream: &Rc<Downstream>, mut stream: Str
         Some(Err(error)) => return Ended::Broken(error),
         None => return Ended::TimedOut,
     };
+    // RFC 9113 3.2: inside TLS, HTTP/2 is what was agreed on at the handshake, and nothing else is.
+    if downstream.security.as_ref().is_some_and(|security| security.http2 != (protocol == Protocol::Http2)) {
+        return Ended::Broken(std::io::Error::other("the client speaks another protocol than it agreed on"));
+    }
     let io =
         TokioIo::new(DownstreamIo::new(stream, protocol, first, clock.clone(), downstream.settings.head));
     let ended = match protocol {

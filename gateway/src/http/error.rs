@@ -19,6 +19,8 @@ pub enum GatewayError {
     Path(PathError),
     /// The host is missing, doubled, contradicted or no host.
     Host(&'static str),
+    /// The connection's TLS handshake was for another host, whose certificate is another one.
+    Misdirected,
     /// The target is longer than the limit.
     TargetTooLong {
         /// The limit.
@@ -60,9 +62,10 @@ pub struct Told {
 
 impl GatewayError {
     /// All reasons, for the metrics.
-    pub const REASONS: [&'static str; 21] = [
+    pub const REASONS: [&'static str; 24] = [
         "bad_path",
         "bad_host",
+        "misdirected",
         "target_too_long",
         "too_many_fields",
         "connect_refused",
@@ -76,6 +79,8 @@ impl GatewayError {
         "address_forbidden",
         "connect_failed",
         "connect_timeout",
+        "upstream_certificate",
+        "upstream_tls",
         "upstream_closed",
         "first_byte_timeout",
         "total_timeout",
@@ -90,6 +95,11 @@ impl GatewayError {
         match self {
             Self::Path(error) => told(StatusCode::BAD_REQUEST, "bad_path", &error.to_string()),
             Self::Host(why) => told(StatusCode::BAD_REQUEST, "bad_host", why),
+            Self::Misdirected => told(
+                StatusCode::MISDIRECTED_REQUEST,
+                "misdirected",
+                "this connection was opened for another host: ask for this one on a connection of its own",
+            ),
             Self::TargetTooLong { limit_bytes } => Told {
                 status: StatusCode::URI_TOO_LONG,
                 reason: "target_too_long",
@@ -196,6 +206,16 @@ fn failure_told(failure: Failure) -> Told {
             "connect_timeout",
             "no instance of the service accepted a connection in time",
         ),
+        Failure::Certificate => told(
+            StatusCode::BAD_GATEWAY,
+            "upstream_certificate",
+            "the service's certificate is not one that this gateway believes; its operator finds why in the log",
+        ),
+        Failure::Tls => told(
+            StatusCode::BAD_GATEWAY,
+            "upstream_tls",
+            "no TLS connection to the service came about; the operator of this gateway finds why in the log",
+        ),
         Failure::Closed | Failure::ClosedDuringBody => told(
             StatusCode::BAD_GATEWAY,
             "upstream_closed",
@@ -235,6 +255,7 @@ mod tests {
         let rows = [
             (GatewayError::Path(PathError::Nul), 400, "bad_path"),
             (GatewayError::Host("x"), 400, "bad_host"),
+            (GatewayError::Misdirected, 421, "misdirected"),
             (GatewayError::TargetTooLong { limit_bytes: 1 }, 414, "target_too_long"),
             (GatewayError::TooManyFields { limit: 1 }, 431, "too_many_fields"),
             (GatewayError::Connect, 405, "connect_refused"),
@@ -249,6 +270,8 @@ mod tests {
             (GatewayError::Upstream(Failure::Forbidden), 502, "address_forbidden"),
             (GatewayError::Upstream(Failure::Connect), 502, "connect_failed"),
             (GatewayError::Upstream(Failure::ConnectTimeout), 504, "connect_timeout"),
+            (GatewayError::Upstream(Failure::Certificate), 502, "upstream_certificate"),
+            (GatewayError::Upstream(Failure::Tls), 502, "upstream_tls"),
             (GatewayError::Upstream(Failure::Closed), 502, "upstream_closed"),
             (GatewayError::Upstream(Failure::FirstByteTimeout), 504, "first_byte_timeout"),
             (GatewayError::Upstream(Failure::TotalTimeout), 504, "total_timeout"),

@@ -10,12 +10,13 @@ use http::HeaderMap;
 use http::header::{FORWARDED, HOST, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::fields::is_ours;
+use crate::fields::{is_identity, is_ours};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
+const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 /// What is forwarded about the peer of one connection, made once.
 #[derive(Debug)]
@@ -23,24 +24,28 @@ pub struct Peer {
     /// Whether its own claims are believed.
     trusted: bool,
     address: HeaderValue,
-    /// `for=...;proto=http` of RFC 7239.
+    /// How it speaks to us.
+    scheme: HeaderValue,
+    /// `for=...;proto=...` of RFC 7239.
     element: String,
     /// The last Host and the `Forwarded` value made for it: a connection mostly asks for one host.
     last: RefCell<Option<(HeaderValue, HeaderValue)>>,
 }
 
 impl Peer {
-    /// The peer at `address`, which is trusted when one of `proxies` holds it.
-    pub fn new(address: SocketAddr, proxies: &[IpNet]) -> Self {
+    /// The peer at `address`, which speaks HTTPS or not and is trusted when one of `proxies` holds it.
+    pub fn new(address: SocketAddr, https: bool, proxies: &[IpNet]) -> Self {
         let ip = address.ip().to_canonical();
+        let proto = if https { "https" } else { "http" };
         let node = match ip {
-            IpAddr::V4(ip) => format!("for={ip};proto=http"),
+            IpAddr::V4(ip) => format!("for={ip};proto={proto}"),
             // RFC 7239 6: an IPv6 address is bracketed and quoted.
-            IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto=http"),
+            IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto={proto}"),
         };
         Self {
             trusted: proxies.iter().any(|net| net.contains(&ip)),
             address: value(&ip.to_string()),
+            scheme: if https { HTTPS } else { HTTP },
             element: node,
             last: RefCell::new(None),
         }
@@ -52,7 +57,7 @@ impl Peer {
         if !self.trusted {
             strip_claims(headers);
             headers.insert(X_FORWARDED_FOR, self.address.clone());
-            headers.insert(X_FORWARDED_PROTO, HTTP);
+            headers.insert(X_FORWARDED_PROTO, self.scheme.clone());
             headers.insert(FORWARDED, self.forwarded(host.as_ref()));
             if let Some(host) = host {
                 headers.insert(X_FORWARDED_HOST, host);
@@ -63,7 +68,7 @@ impl Peer {
         extend(headers, &X_FORWARDED_FOR, &self.address);
         extend(headers, &FORWARDED, &self.forwarded(host.as_ref()));
         // The first proxy saw the client's scheme and host; what it said stays.
-        headers.entry(X_FORWARDED_PROTO).or_insert(HTTP);
+        headers.entry(X_FORWARDED_PROTO).or_insert_with(|| self.scheme.clone());
         if let Some(host) = host {
             headers.entry(X_FORWARDED_HOST).or_insert(host);
         }
@@ -89,14 +94,17 @@ fn strip_claims(headers: &mut HeaderMap) {
 }
 
 fn strip_aliases(headers: &mut HeaderMap) {
-    remove_if(headers, |name| name.contains('_') && is_ours(name));
+    // Who a client proved to be is said by who asked it, and that is us or nobody.
+    remove_if(headers, |name| is_identity(name) || (name.contains('_') && is_ours(name)));
 }
 
 fn remove_if(headers: &mut HeaderMap, bad: impl Fn(&str) -> bool) {
     // Nothing of the kind is the rule: then this allocates nothing.
     let names: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| matches!(name.as_str().as_bytes().first(), Some(b'x' | b'f')) && bad(name.as_str()))
+        .filter(|name| {
+            matches!(name.as_str().as_bytes().first(), Some(b'x' | b'f' | b'c')) && bad(name.as_str())
+        })
         .cloned()
         .collect();
     for name in names {
@@ -131,7 +139,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
-        Peer::new(peer.parse().unwrap(), &proxies).tell(&mut headers);
+        Peer::new(peer.parse().unwrap(), false, &proxies).tell(&mut headers);
         let text = |v: &HeaderValue| v.to_str().unwrap().to_owned();
         let mut rows: Vec<_> = headers.iter().map(|(n, v)| (n.to_string(), text(v))).collect();
         rows.sort();
@@ -200,6 +208,28 @@ mod tests {
                 row("x-real-ip", "1.1.1.1"),
             ]
         );
+    }
+
+    #[test]
+    fn https_is_told_and_nobody_says_who_a_client_proved_to_be() {
+        for proxies in [&[][..], &["10.0.0.0/8".parse().unwrap()]] {
+            let mut headers = HeaderMap::new();
+            for name in [
+                "client-cert",
+                "client_cert",
+                "client-cert-chain",
+                "x-client-cert-subject",
+                "x_client_cert_san",
+            ] {
+                headers.insert(HeaderName::from_static(name), HeaderValue::from_static("admin"));
+            }
+            Peer::new("10.0.0.1:1".parse().unwrap(), true, proxies).tell(&mut headers);
+            let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+            names.sort_unstable();
+            assert_eq!(names, ["forwarded", "x-forwarded-for", "x-forwarded-proto"]);
+            assert_eq!(headers[X_FORWARDED_PROTO], "https");
+            assert_eq!(headers[FORWARDED], "for=10.0.0.1;proto=https");
+        }
     }
 
     #[test]

@@ -101,6 +101,10 @@ async fn answer(story: &mut Story, mut parts: Parts, body: RequestBody) -> Resul
     target::check(&parts.uri, &parts.method, limits.target_bytes)?;
     headers::check_count(&parts.headers, limits.header_count)?;
     let host = target::host(&parts.uri, &parts.headers, parts.version)?;
+    let security = story.turn.connection().security.as_ref();
+    if security.is_some_and(|security| !security.answers_for(&host)) {
+        return Err(GatewayError::Misdirected);
+    }
     let view =
         RequestView { host: &host, path: parts.uri.path(), method: &parts.method, headers: &parts.headers };
     let route = table.routes.find(&view).ok_or(GatewayError::NoRoute)?;
@@ -121,7 +125,7 @@ async fn answer(story: &mut Story, mut parts: Parts, body: RequestBody) -> Resul
     }
     headers::settle_host(&mut parts.headers, parts.uri.authority(), service.name.as_str());
     pass_on_via(&mut parts.headers, &story.settings.via)?;
-    story.turn.connection().peer.tell(&mut parts.headers);
+    tell_who_asks(story, &mut parts.headers);
     if handshake.is_some() {
         websocket::ask(&mut parts.headers);
     }
@@ -135,6 +139,15 @@ async fn answer(story: &mut Story, mut parts: Parts, body: RequestBody) -> Resul
             Ok(Outcome::Switched { response, handshake, timeouts })
         }
         _ => Ok(Outcome::Answered { response, service }),
+    }
+}
+
+/// Takes away what a client claims of itself, and says what is known of it.
+fn tell_who_asks(story: &Story, headers: &mut http::HeaderMap) {
+    let connection = story.turn.connection();
+    connection.peer.tell(headers);
+    if let Some(client) = connection.security.as_ref().and_then(|security| security.client.as_ref()) {
+        client.tell(headers);
     }
 }
 

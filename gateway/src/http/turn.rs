@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::forwarded::Peer;
 use crate::listener::entrance::Entrance;
+use crate::tls::Security;
 use crate::worker::Settings;
 use crate::worker::timer::{ConnectionClock, Tick};
 
@@ -22,6 +23,8 @@ pub struct Downstream {
     pub clock: Arc<ConnectionClock>,
     /// What is forwarded about its peer.
     pub peer: Peer,
+    /// What its TLS handshake came to; `None`: it is not encrypted.
+    pub security: Option<Security>,
     /// The peer's address, for log lines.
     pub peer_text: String,
     /// Where it came in.

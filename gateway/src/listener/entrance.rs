@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 use vertice_config::gateway::ListenerConfig;
+
+use crate::tls::ListenerTls;
 
 /// One listener, as its acceptors and connections see it.
 #[derive(Debug)]
@@ -13,6 +15,8 @@ pub struct Entrance {
     /// What the configuration says of it now. A reload that keeps its address replaces it; a connection takes it once, when
     /// it begins.
     rules: ArcSwap<ListenerConfig>,
+    /// HTTPS by these rules; `None`: HTTP.
+    tls: ArcSwapOption<ListenerTls>,
     /// The same as `stop`, for who asks with every poll.
     closing: AtomicBool,
     stop: watch::Sender<bool>,
@@ -20,9 +24,10 @@ pub struct Entrance {
 
 impl Entrance {
     /// An open one.
-    pub fn new(rules: ListenerConfig) -> Self {
+    pub fn new(rules: ListenerConfig, tls: Option<Arc<ListenerTls>>) -> Self {
         Self {
             rules: ArcSwap::from_pointee(rules),
+            tls: ArcSwapOption::new(tls),
             closing: AtomicBool::new(false),
             stop: watch::Sender::new(false),
         }
@@ -33,8 +38,14 @@ impl Entrance {
         self.rules.load_full()
     }
 
-    /// From the next connection on, `rules` hold.
-    pub fn set_rules(&self, rules: ListenerConfig) {
+    /// The handshake that a connection begins with now, if it does.
+    pub fn tls(&self) -> Option<Arc<ListenerTls>> {
+        self.tls.load_full()
+    }
+
+    /// From the next connection on, `rules` hold, and the TLS that is made of them.
+    pub fn set_rules(&self, rules: ListenerConfig, tls: Option<Arc<ListenerTls>>) {
+        self.tls.store(tls);
         self.rules.store(Arc::new(rules));
     }
 

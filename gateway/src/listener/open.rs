@@ -10,7 +10,11 @@ use vertice_config::gateway::ListenerConfig;
 
 use super::bind::{bind, ready};
 use super::entrance::Entrance;
+use crate::tls::ListenerTls;
 use crate::worker::Told;
+
+/// HTTPS at a listener; `None`: HTTP.
+type Tls = Option<Arc<ListenerTls>>;
 
 /// One listener of this process.
 #[derive(Debug)]
@@ -28,17 +32,17 @@ pub struct OpenListener {
 
 impl OpenListener {
     /// New sockets, one for each of `workers`.
-    pub fn bind(config: &ListenerConfig, workers: usize) -> io::Result<Self> {
-        Self::of(config, bind(config.address, workers)?)
+    pub fn bind(config: &ListenerConfig, tls: Tls, workers: usize) -> io::Result<Self> {
+        Self::of(config, tls, bind(config.address, workers)?)
     }
 
     /// Sockets that somebody else opened; there may be fewer or more than workers.
-    pub fn of(config: &ListenerConfig, sockets: Vec<TcpListener>) -> io::Result<Self> {
+    pub fn of(config: &ListenerConfig, tls: Tls, sockets: Vec<TcpListener>) -> io::Result<Self> {
         sockets.iter().try_for_each(ready)?;
         let address = sockets.first().map_or(Ok(config.address), TcpListener::local_addr)?;
         // Copied before anything is promised: later there might be no descriptor left for it.
         let for_workers = sockets.iter().map(TcpListener::try_clone).collect::<Result<_, _>>()?;
-        let entrance = Arc::new(Entrance::new(config.clone()));
+        let entrance = Arc::new(Entrance::new(config.clone(), tls));
         Ok(Self { config: config.clone(), address, kept: sockets, for_workers, entrance })
     }
 
@@ -81,7 +85,7 @@ pub struct NextListeners(Vec<Next>);
 #[derive(Debug)]
 enum Next {
     /// The one at this position stays, under these rules.
-    Kept(usize, ListenerConfig),
+    Kept(usize, ListenerConfig, Tls),
     New(OpenListener),
 }
 
@@ -114,22 +118,23 @@ impl Listeners {
         }
     }
 
-    /// Opens what `wanted` adds. Nothing changes for what is there.
-    pub fn prepare(&self, wanted: &[ListenerConfig]) -> Result<NextListeners, OpenError> {
+    /// Opens what `wanted` adds; `tls` is theirs, in the same order. Nothing changes for what is there.
+    pub fn prepare(&self, wanted: &[ListenerConfig], tls: &[Tls]) -> Result<NextListeners, OpenError> {
         let present: Vec<&ListenerConfig> = self.open.iter().map(|listener| &listener.config).collect();
-        let next = wanted.iter().zip(stays(&present, wanted)).map(|(config, stays)| match stays {
-            Some(position) => Ok(Next::Kept(position, config.clone())),
-            None => OpenListener::bind(config, self.workers.len())
-                .map(Next::New)
-                .map_err(|error| OpenError { name: config.name.clone(), address: config.address, error }),
-        });
+        let next =
+            wanted.iter().zip(tls).zip(stays(&present, wanted)).map(|((config, tls), stays)| match stays {
+                Some(position) => Ok(Next::Kept(position, config.clone(), tls.clone())),
+                None => OpenListener::bind(config, tls.clone(), self.workers.len())
+                    .map(Next::New)
+                    .map_err(|error| OpenError { name: config.name.clone(), address: config.address, error }),
+            });
         next.collect::<Result<_, _>>().map(NextListeners)
     }
 
     /// Where clients would come in with `next`.
     pub fn addresses_with(&self, next: &NextListeners) -> Vec<SocketAddr> {
         let address = |next: &Next| match next {
-            Next::Kept(position, config) => {
+            Next::Kept(position, config, _) => {
                 self.open.get(*position).map_or(config.address, |listener| listener.address)
             }
             Next::New(listener) => listener.address,
@@ -143,10 +148,10 @@ impl Listeners {
             std::mem::take(&mut self.open).into_iter().map(Some).collect();
         for next in next.0 {
             match next {
-                Next::Kept(position, config) => {
+                Next::Kept(position, config, tls) => {
                     let Some(mut kept) = before.get_mut(position).and_then(Option::take) else { continue };
                     if kept.config != config {
-                        kept.entrance.set_rules(config.clone());
+                        kept.entrance.set_rules(config.clone(), tls);
                         kept.config = config;
                     }
                     self.open.push(kept);
@@ -208,7 +213,7 @@ mod tests {
     use super::*;
 
     fn config(name: &str, address: &str) -> ListenerConfig {
-        ListenerConfig { name: name.into(), address: address.parse().unwrap() }
+        ListenerConfig { name: name.into(), address: address.parse().unwrap(), tls: None }
     }
 
     #[test]

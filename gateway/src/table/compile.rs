@@ -11,7 +11,7 @@ use super::endpoint::{Endpoint, EndpointId, EndpointSpec, Origin};
 use super::service::{Doubt, Service, ServiceStats};
 use crate::health::EndpointHealth;
 use crate::route::Routes;
-use crate::upstream::AddressPolicy;
+use crate::upstream::{AddressPolicy, EndpointTls, UpstreamTls};
 
 /// All that is known of one service now.
 #[derive(Clone, Debug)]
@@ -65,6 +65,8 @@ pub struct Fixed {
     pub policy: AddressPolicy,
     /// Whether an endpoint that comes to others gets no request before its first check: somebody must be checking.
     pub newcomers_wait: bool,
+    /// How `https` URLs are connected to; `None`: not at all.
+    pub tls: Option<UpstreamTls>,
 }
 
 /// A table with routes and the services that the configuration names, all without endpoints yet.
@@ -122,8 +124,8 @@ pub fn compile(
         let mut all = Vec::with_capacity(update.endpoints.len());
         for spec in update.endpoints {
             let known = last.remove(&spec.instance_id);
-            match judge(&spec, &fixed.policy) {
-                Ok(()) => all.push(carry_over(known, spec, waits, ids)),
+            match judge(&update.name, &spec, fixed) {
+                Ok(tls) => all.push(carry_over(known, spec, tls, waits, ids)),
                 Err(reason) => {
                     rejects.push(Reject {
                         service: update.name.clone(),
@@ -146,43 +148,47 @@ pub fn compile(
     (Table { generation: previous.generation + 1, routes: previous.routes.clone(), services }, rejects)
 }
 
-fn judge(spec: &EndpointSpec, policy: &AddressPolicy) -> Result<(), String> {
-    match spec.url.scheme() {
-        Scheme::Http => {}
-        Scheme::Https => {
-            return Err(format!(
-                "{}: https to services is not supported yet, register an http URL",
-                spec.url
-            ));
-        }
-    }
+/// What speaks against `spec`, or how its TLS connections are made.
+fn judge(service: &ServiceName, spec: &EndpointSpec, fixed: &Fixed) -> Result<Option<EndpointTls>, String> {
+    let tls = match (spec.url.scheme(), &fixed.tls) {
+        (Scheme::Http, _) => None,
+        (Scheme::Https, Some(tls)) => Some(tls.endpoint(service, &spec.url)?),
+        (Scheme::Https, None) => return Err(format!("{}: https to services is switched off", spec.url)),
+    };
     let address = match spec.url.host() {
         Host::Ip(ip) if spec.origin != Origin::Operator => SocketAddr::new(*ip, spec.url.port()),
-        Host::Ip(_) | Host::Name(_) => return Ok(()),
+        Host::Ip(_) | Host::Name(_) => return Ok(tls),
     };
-    policy.refuses(address).map_or(Ok(()), |reason| Err(format!("{}: {reason}", spec.url)))
+    fixed.policy.refuses(address).map_or(Ok(tls), |reason| Err(format!("{}: {reason}", spec.url)))
 }
 
 fn carry_over(
     known: Option<Arc<Endpoint>>,
     spec: EndpointSpec,
+    tls: Option<EndpointTls>,
     waits: bool,
     ids: &mut EndpointIds,
 ) -> Arc<Endpoint> {
-    let new = |ids: &mut EndpointIds, spec| {
+    let new = |ids: &mut EndpointIds, spec, tls| {
         let health = Arc::new(EndpointHealth::new(waits));
-        Arc::new(Endpoint { id: ids.take(), spec, health })
+        Arc::new(Endpoint { id: ids.take(), spec, tls, health })
+    };
+    // Connections that were made by other rules of TLS are not used by the new ones.
+    let same_tls = |endpoint: &Endpoint| match (&endpoint.tls, &tls) {
+        (None, None) => true,
+        (Some(before), Some(now)) => before.same(now),
+        (None, Some(_)) | (Some(_), None) => false,
     };
     match known {
-        Some(endpoint) if endpoint.spec == spec => endpoint,
-        Some(endpoint) if endpoint.spec.url == spec.url => {
-            Arc::new(Endpoint { id: endpoint.id, spec, health: endpoint.health.clone() })
+        Some(endpoint) if endpoint.spec == spec && same_tls(&endpoint) => endpoint,
+        Some(endpoint) if endpoint.spec.url == spec.url && same_tls(&endpoint) => {
+            Arc::new(Endpoint { id: endpoint.id, spec, tls, health: endpoint.health.clone() })
         }
         Some(endpoint) => {
             ids.free.insert(endpoint.id.index);
-            new(ids, spec)
+            new(ids, spec, tls)
         }
-        None => new(ids, spec),
+        None => new(ids, spec, tls),
     }
 }
 
@@ -249,6 +255,7 @@ mod tests {
             configured: BTreeSet::new(),
             policy: AddressPolicy::default(),
             newcomers_wait: true,
+            tls: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use vertice_registry_api::{HealthPath, InstanceId, Metadata, ServiceUrl, Status};
 
 use crate::health::EndpointHealth;
+use crate::upstream::EndpointTls;
 
 /// Dense, for arrays that workers index; the serial tells apart two endpoints that had the same index one after the
 /// other, so that nothing kept for the first is ever used for the second.
@@ -103,6 +104,8 @@ pub struct Endpoint {
     pub id: EndpointId,
     /// What was said of it.
     pub spec: EndpointSpec,
+    /// How it is connected to, where its URL is `https`.
+    pub tls: Option<EndpointTls>,
     /// What was found out about it; stays with the id.
     pub health: Arc<EndpointHealth>,
 }

@@ -1,4 +1,4 @@
-//! From an endpoint to an open socket.
+//! From an endpoint to a stream on which it can be spoken to.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -9,17 +9,27 @@ use vertice_registry_api::Host;
 
 use super::address_policy::AddressPolicy;
 use super::error::Failure;
+use super::io::UpstreamStream;
 use crate::table::{Endpoint, Origin};
 
 /// A silent connection is probed after this. TCP_USER_TIMEOUT would find a vanished endpoint faster, but it also cuts one
 /// that pauses its reading, whatever `idle` allows.
 const KEEP_ALIVE: Duration = Duration::from_mins(1);
 
-/// Opens a connection to `endpoint`. Takes as long as the network does: the caller has the deadline.
+/// Opens a connection to `endpoint`, inside TLS where its URL says `https`. Takes as long as the network does: the caller has the deadline.
 ///
 /// A name is resolved each time, so that a container that came back under another address is found; every address
 /// it resolves to is judged before it is tried, in the resolver's order.
-pub async fn connect(endpoint: &Endpoint, policy: &AddressPolicy) -> Result<TcpStream, Failure> {
+pub async fn connect(endpoint: &Endpoint, policy: &AddressPolicy) -> Result<UpstreamStream, Failure> {
+    let stream = reach(endpoint, policy).await?;
+    match &endpoint.tls {
+        None => Ok(UpstreamStream::tcp(stream)),
+        // Another address of the same name would show the same certificate: it is not tried.
+        Some(tls) => tls.connect(stream, endpoint.spec.protocol).await.map(UpstreamStream::tls),
+    }
+}
+
+async fn reach(endpoint: &Endpoint, policy: &AddressPolicy) -> Result<TcpStream, Failure> {
     let url = &endpoint.spec.url;
     let exempt = endpoint.spec.origin == Origin::Operator;
     let mut failure = Failure::Resolve;

@@ -8,9 +8,8 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
-use tokio::net::TcpStream;
 
-use super::io::UpstreamIo;
+use super::io::{UpstreamIo, UpstreamStream};
 use super::request_body::RequestBody;
 
 /// What comes of a request that was handed over.
@@ -33,7 +32,7 @@ struct Halves {
 
 impl UpstreamConnection {
     /// Speaks HTTP/1.1 on `stream`.
-    pub async fn new(stream: TcpStream) -> hyper::Result<Self> {
+    pub async fn new(stream: UpstreamStream) -> hyper::Result<Self> {
         let (sender, driver) =
             http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(UpstreamIo::new(stream)).await?;
         Ok(Self(Box::new(Halves { sender, driver, over: false })))

@@ -24,6 +24,10 @@ pub enum Failure {
     Connect,
     /// No connection in time. The endpoint's.
     ConnectTimeout,
+    /// Its certificate is not believed. The endpoint's, or the operator's who says whom to believe.
+    Certificate,
+    /// No TLS connection for another reason. The endpoint's.
+    Tls,
     /// The connection ended before an answer. The endpoint's.
     Closed,
     /// The connection ended while the request's body was on its way. Nobody's: an endpoint may refuse an upload by closing.
@@ -44,7 +48,12 @@ impl Failure {
     /// Whether the endpoint is to be avoided for a moment.
     pub fn blames_endpoint(self) -> bool {
         match self {
-            Self::Resolve | Self::Forbidden | Self::Connect | Self::ConnectTimeout => true,
+            Self::Resolve
+            | Self::Forbidden
+            | Self::Connect
+            | Self::ConnectTimeout
+            | Self::Certificate
+            | Self::Tls => true,
             // An endpoint that answers others may well be slow or broken for one request.
             Self::Closed
             | Self::ClosedDuringBody

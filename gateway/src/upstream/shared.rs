@@ -10,10 +10,9 @@ use std::time::Duration;
 use http::Request;
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper::rt::Executor;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use super::connection::Begun;
+use super::io::UpstreamStream;
 use super::request_body::RequestBody;
 
 /// Bytes of one answer that we take before the client has taken them.
@@ -44,7 +43,7 @@ pub struct SharedConnection {
 #[derive(Debug)]
 struct State {
     in_flight: Cell<usize>,
-    driver: RefCell<Connection<TokioIo<TcpStream>, RequestBody, WorkerTasks>>,
+    driver: RefCell<Connection<UpstreamStream, RequestBody, WorkerTasks>>,
     over: Cell<bool>,
 }
 
@@ -64,14 +63,14 @@ impl SharedConnection {
     ///
     /// Waits for the endpoint's settings: before them nobody knows how many requests it takes at once, and what is too many
     /// would wait on it for as long as the others last.
-    pub async fn new(stream: TcpStream) -> hyper::Result<Self> {
+    pub async fn new(stream: UpstreamStream) -> hyper::Result<Self> {
         let (sender, driver) = Builder::new(WorkerTasks)
             .initial_max_send_streams(0)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .max_header_list_size(HEAD_BYTES)
-            .handshake(TokioIo::new(stream))
+            .handshake(stream)
             .await?;
         let state =
             Rc::new(State { in_flight: Cell::new(0), driver: RefCell::new(driver), over: Cell::new(false) });

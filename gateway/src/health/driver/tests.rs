@@ -44,6 +44,7 @@ fn play(count: u16) -> Play {
         configured: BTreeSet::new(),
         policy: AddressPolicy::default(),
         newcomers_wait: rules.active,
+        tls: None,
     };
     let start = first(&fixed, |_| Routes::default());
     let update = ServiceUpdate { name: name(), endpoints: (0..count).map(spec).collect(), doubt: None };
