@@ -73,10 +73,15 @@ impl Child {
     }
 
     /// SIGTERM, and waits until it has ended; what it wrote.
-    pub(crate) async fn stop(mut self, limit: Duration) -> Result<String, String> {
+    pub(crate) async fn stop(self, limit: Duration) -> Result<String, String> {
         if let Some(pid) = self.pid() {
             kill_process(pid, Signal::TERM).map_err(|error| format!("{}: {error}", self.name))?;
         }
+        self.ended(limit).await
+    }
+
+    /// Waits until it has ended well by itself; what it wrote.
+    pub(crate) async fn ended(mut self, limit: Duration) -> Result<String, String> {
         let ended = timeout(limit, self.process.wait()).await;
         // Its pipe is closed now: the reader ends after the last line.
         while matches!(timeout(GRACE, self.lines.changed()).await, Ok(Ok(()))) {}
@@ -84,7 +89,7 @@ impl Child {
             Ok(Ok(status)) if status.success() => Ok(self.text()),
             Ok(Ok(status)) => Err(format!("{} ended with {status}:\n{}", self.name, self.text())),
             Ok(Err(error)) => Err(format!("{} was lost: {error}", self.name)),
-            Err(_) => Err(format!("{} does not end within {limit:?} of SIGTERM", self.name)),
+            Err(_) => Err(format!("{} does not end within {limit:?}", self.name)),
         }
     }
 

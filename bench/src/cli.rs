@@ -11,7 +11,7 @@ use crate::machine::Machine;
 use crate::programs::Programs;
 use crate::report::{self, Outcome};
 use crate::scenario::{
-    cpu, failover, million, outage, propagation, restart, rolling, sidecar_rss, swap, watchers,
+    changes, cpu, failover, million, outage, propagation, restart, rolling, sidecar_rss, swap, watchers,
 };
 
 /// Measures the programs of the `dist` profile. Progress while it runs, a table at the end; JSON and Markdown in --out
@@ -51,6 +51,12 @@ pub(crate) struct Options {
     /// watchers: how many
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) watchers: u32,
+    /// changes: requests
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1000..=10_000_000))]
+    pub(crate) change_requests: u32,
+    /// changes: requests per second
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) rate: u32,
     /// propagation: seed of the pauses between registrations; drawn and printed if not given
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
@@ -76,6 +82,8 @@ enum Scenario {
     Propagation,
     /// Requests while the table is swapped every millisecond
     Swap,
+    /// Requests while the configuration and the process change
+    Changes,
     /// Memory of a sidecar
     SidecarRss,
     /// Requests while the registry is down, restarted, black-holed, amnesiac or answers nonsense
@@ -150,6 +158,7 @@ async fn one(scenario: Scenario, programs: &Programs, options: &Options) -> Resu
         Scenario::Cpu => cpu::run(programs, options).await,
         Scenario::Tls => cpu::run_tls(programs, options).await,
         Scenario::Propagation => propagation::run(programs, options).await,
+        Scenario::Changes => changes::run(programs, options.change_requests, options.rate).await,
         Scenario::Swap => swap::run(programs, options.requests).await,
         Scenario::SidecarRss => sidecar_rss::run(programs).await,
         Scenario::Outage => outage::run(programs, options).await,

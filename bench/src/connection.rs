@@ -37,6 +37,8 @@ enum Stream {
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
     pub(crate) body: &'a [u8],
+    /// The connection ends with it.
+    pub(crate) closes: bool,
 }
 
 /// Where an answer's parts are.
@@ -47,6 +49,8 @@ struct Head {
     length: usize,
     /// Bytes of the body.
     body: usize,
+    /// `Connection: close`
+    closes: bool,
 }
 
 impl Connection {
@@ -102,12 +106,12 @@ impl Connection {
             if head.is_none() {
                 head = Head::parse(&self.buffer)?;
             }
-            let Some(Head { status, length, body }) = head else { continue };
+            let Some(Head { status, length, body, closes }) = head else { continue };
             if self.buffer.len() > length + body {
                 return Err("more bytes than the answer's length".into());
             }
             if self.buffer.len() == length + body {
-                return Ok(Answer { status, body: self.buffer.get(length..).unwrap_or_default() });
+                return Ok(Answer { status, body: self.buffer.get(length..).unwrap_or_default(), closes });
             }
         }
     }
@@ -123,12 +127,17 @@ impl Head {
         let first = lines.next().unwrap_or_default();
         let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
         let status = status.ok_or_else(|| format!("not an answer: {first}"))?;
-        let length = lines.filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
-            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
-        });
+        let (mut length, mut closes) = (None, false);
+        for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+            if name.eq_ignore_ascii_case("content-length") {
+                length = length.or(value.trim().parse().ok());
+            } else if name.eq_ignore_ascii_case("connection") {
+                closes |= value.trim().eq_ignore_ascii_case("close");
+            }
+        }
         match (status, length) {
-            (204 | 304, _) => Ok(Some(Self { status, length: end + 4, body: 0 })),
-            (_, Some(body)) => Ok(Some(Self { status, length: end + 4, body })),
+            (204 | 304, _) => Ok(Some(Self { status, length: end + 4, body: 0, closes })),
+            (_, Some(body)) => Ok(Some(Self { status, length: end + 4, body, closes })),
             (_, None) => Err(format!("an answer without content-length: {first}")),
         }
     }
@@ -141,10 +150,10 @@ mod tests {
     #[test]
     fn heads_are_read_when_they_are_whole() {
         let answer = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 5\r\n\r\nhel";
-        assert_eq!(Head::parse(answer), Ok(Some(Head { status: 200, length: 49, body: 5 })));
+        assert_eq!(Head::parse(answer), Ok(Some(Head { status: 200, length: 49, body: 5, closes: false })));
         assert_eq!(Head::parse(&answer[..40]), Ok(None));
-        let empty = b"HTTP/1.1 204 No Content\r\n\r\n";
-        assert_eq!(Head::parse(empty), Ok(Some(Head { status: 204, length: 27, body: 0 })));
+        let empty = b"HTTP/1.1 204 No Content\r\nconnection: Close\r\n\r\n";
+        assert_eq!(Head::parse(empty), Ok(Some(Head { status: 204, length: 46, body: 0, closes: true })));
     }
 
     #[test]

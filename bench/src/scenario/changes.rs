@@ -199,12 +199,12 @@ async fn client(address: SocketAddr, keeps: bool, requests: u32, rate: u32, seen
 
 /// One request; whether the connection may be used again.
 async fn ask(connection: &mut Option<Connection>, address: SocketAddr, seen: &Seen) -> Result<bool, String> {
-    let (open, age) = match connection {
-        Some(open) => (open, "kept"),
-        None => {
-            seen.connected.set(seen.connected.get() + 1);
-            (connection.insert(Connection::open(address).await?), "new")
-        }
+    let age = if connection.is_some() { "kept" } else { "new" };
+    let open = if let Some(open) = connection {
+        open
+    } else {
+        seen.connected.set(seen.connected.get() + 1);
+        connection.insert(Connection::open(address).await?)
     };
     let answer = open.get(TARGET).await.map_err(|error| format!("{age} connection: {error}"))?;
     if answer.status != 200 {

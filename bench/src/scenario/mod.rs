@@ -3,6 +3,7 @@
 pub(crate) mod cpu;
 pub(crate) mod propagation;
 pub(crate) mod swap;
+pub(crate) mod changes;
 pub(crate) mod sidecar_rss;
 pub(crate) mod outage;
 pub(crate) mod restart;
