@@ -85,7 +85,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "dot segments, double slashes, encoded slashes, NUL, backslash, fragments, absolute-form targets",
         &["path/", "line/absolute-form", "pseudo/path-"],
-        &["gateway/src/route/path.rs"],
+        &["gateway/src/route/path.rs", "fuzz/src/targets/paths.rs"],
         "",
     ),
     row(
@@ -97,13 +97,13 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "Connection naming end-to-end or gateway-owned fields",
         &["hop/names-", "forward/spoofed-by-connection"],
-        &[],
+        &["fuzz/src/targets/headers.rs"],
         "",
     ),
     row(
         "spoofed X-Forwarded-*, Forwarded, X-Real-IP, their underscore and case aliases",
         &["forward/", "field/underscore", "trailer/forwarded"],
-        &["tests/tests/headers_at_the_border.rs"],
+        &["tests/tests/headers_at_the_border.rs", "fuzz/src/targets/headers.rs"],
         "identity fields, which nothing sets yet",
     ),
     row(
@@ -150,7 +150,11 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "kill -9 in the middle of a snapshot write, corrupt or newer snapshot",
         &[],
-        &["tests/tests/lkg_restart.rs", "gateway/src/discovery/last_known_good/tests.rs"],
+        &[
+            "tests/tests/lkg_restart.rs",
+            "gateway/src/discovery/last_known_good/tests.rs",
+            "fuzz/src/targets/stored.rs",
+        ],
         "",
     ),
     row(

@@ -1,6 +1,6 @@
 //! One registry as a stream of events, whatever its kind.
 
-pub(crate) mod snapshot;
+pub mod snapshot;
 pub(crate) mod identify;
 pub mod replica;
 pub mod watch;

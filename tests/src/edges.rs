@@ -30,7 +30,7 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Tooling: sees everything.
-const TOOLING: &[&str] = &["vertice-tests", "vertice-bench", "xtask"];
+const TOOLING: &[&str] = &["vertice-tests", "vertice-fuzz", "vertice-bench", "xtask"];
 
 /// A crate that only one of ours may name.
 const RESERVED: &[(&str, &str)] = &[("reqwest", "vertice-registry-client")];

@@ -14,6 +14,7 @@ mod test;
 mod demo;
 mod bench;
 mod conformance;
+mod fuzz;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,8 @@ enum Command {
     Bench(bench::BenchOptions),
     /// Runs the cases of HTTP/1.1 and HTTP/2 against our gateway or any other; --help lists the options
     Conformance(conformance::ConformanceOptions),
+    /// Feeds every parser and the header rules with mutated input; --help lists the options
+    Fuzz(fuzz::FuzzOptions),
     // `dist` (the profile that ships) gets its line and its module here.
 }
 
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Conformance(options) => conformance::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("xtask: {error}");

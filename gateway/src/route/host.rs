@@ -15,7 +15,9 @@ pub fn normal(value: &str) -> Option<Cow<'_, str>> {
     };
     let host = host.strip_suffix('.').unwrap_or(host);
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'[' | b']' | b':');
-    if host.is_empty() || !host.bytes().all(legal) {
+    // An empty label is no name: what strips dots until none is left would see another host than we do.
+    let empty_label = host.starts_with('.') || host.ends_with('.') || host.contains("..");
+    if host.is_empty() || empty_label || !host.bytes().all(legal) {
         return None;
     }
     Some(if host.bytes().any(|b| b.is_ascii_uppercase()) {
@@ -48,7 +50,10 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_refused() {
-        for value in ["", ":80", "a b", "a/b", "a:x", "a:80:80", "[::1", "[::1]x", "a@b", "a,b", "."] {
+        for value in [
+            "", ":80", "a b", "a/b", "a:x", "a:80:80", "[::1", "[::1]x", "a@b", "a,b", ".", "..", "a..",
+            "a..b", ".a",
+        ] {
             assert_eq!(normal(value), None, "{value}");
         }
     }

@@ -14,7 +14,7 @@ pub enum PathError {
     DotSegment,
     /// A backslash, plain or as `%5c`.
     Backslash,
-    /// `%00`.
+    /// A NUL, plain or as `%00`.
     Nul,
     /// A percent sign without two hexadecimal digits.
     Percent,
@@ -38,8 +38,8 @@ pub fn check(path: &str) -> Result<(), PathError> {
     if bytes.first() != Some(&b'/') {
         return Err(PathError::NotAbsolute);
     }
-    // Most paths have none of these three bytes: one pass, no further work.
-    if !bytes.iter().any(|b| matches!(b, b'%' | b'\\' | b'.')) {
+    // Most paths have none of these four bytes: one pass, no further work.
+    if !bytes.iter().any(|b| matches!(b, b'%' | b'\\' | b'.' | 0)) {
         return Ok(());
     }
     check_octets(bytes)?;
@@ -52,6 +52,7 @@ fn check_octets(bytes: &[u8]) -> Result<(), PathError> {
         rest = tail;
         match byte {
             b'\\' => return Err(PathError::Backslash),
+            0 => return Err(PathError::Nul),
             b'%' => match tail {
                 [b'0', b'0', ..] => return Err(PathError::Nul),
                 [b'5', b'c' | b'C', ..] => return Err(PathError::Backslash),
@@ -138,6 +139,7 @@ mod tests {
             ("/a%5cb", PathError::Backslash),
             ("/a%5Cb", PathError::Backslash),
             ("/a%00", PathError::Nul),
+            ("/a\0", PathError::Nul),
             ("/a%", PathError::Percent),
             ("/a%2", PathError::Percent),
             ("/a%zz", PathError::Percent),

@@ -13,7 +13,8 @@ const SNAPSHOT_BYTES: u64 = 512 * 1024 * 1024;
 const LINE_BYTES: usize = 128 * 1024;
 
 /// A snapshot that has not come to its end.
-pub(crate) struct SnapshotReader {
+#[derive(Debug)]
+pub struct SnapshotReader {
     content_type: String,
     line: Vec<u8>,
     lines: u64,
@@ -25,7 +26,8 @@ pub(crate) struct SnapshotReader {
 }
 
 impl SnapshotReader {
-    pub(crate) fn new(content_type: String) -> Self {
+    /// For an answer of this type, which errors name.
+    pub fn new(content_type: String) -> Self {
         Self {
             content_type,
             line: Vec::new(),
@@ -39,7 +41,7 @@ impl SnapshotReader {
     }
 
     /// Takes the next bytes in.
-    pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), SourceError> {
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), SourceError> {
         self.bytes += len(bytes.len());
         if self.bytes > SNAPSHOT_BYTES {
             return Err(SourceError::TooLarge(SNAPSHOT_BYTES));
@@ -65,7 +67,7 @@ impl SnapshotReader {
     }
 
     /// The end of the answer: a snapshot only if it proves that it is whole.
-    pub(crate) fn finish(mut self) -> Result<Snapshot, SourceError> {
+    pub fn finish(mut self) -> Result<Snapshot, SourceError> {
         let last = std::mem::take(&mut self.line);
         self.take_line(&last)?;
         let Some(head) = self.head.take() else {

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Longer texts are not metadata: 4 KiB with every byte escaped (`\U0001f600` is 10 for 4), and room.
-pub(super) const MAX_BYTES: usize = 64 * 1024;
+pub const MAX_BYTES: usize = 64 * 1024;
 
 /// `entries` as Python writes them.
-pub(super) fn write<'e>(entries: impl Iterator<Item = (&'e str, &'e str)>) -> String {
+pub fn write<'e>(entries: impl Iterator<Item = (&'e str, &'e str)>) -> String {
     let mut text = String::from("{");
     for (index, (key, value)) in entries.enumerate() {
         if index > 0 {
@@ -45,7 +45,7 @@ fn quote(string: &str, text: &mut String) {
 }
 
 /// The dict that `text` is. The error says what is wrong at which byte. Of equal keys the last counts, as in Python.
-pub(super) fn read(text: &str) -> Result<BTreeMap<String, String>, String> {
+pub fn read(text: &str) -> Result<BTreeMap<String, String>, String> {
     if text.len() > MAX_BYTES {
         return Err(format!("{} bytes, {MAX_BYTES} are allowed", text.len()));
     }

@@ -16,7 +16,7 @@ mod calls;
 mod resync;
 mod follow;
 mod upkeep;
-mod literal;
+pub mod literal;
 mod legacy;
 mod legacy_poll;
 

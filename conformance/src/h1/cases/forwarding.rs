@@ -135,6 +135,14 @@ pub(super) const CASES: &[Case] = &[
         &[Status(&[200]), GotNot("x-request-id: a\"b\tc")],
     ),
     case(
+        "forward/request-id-thrice",
+        SPOOFED,
+        Ours,
+        "three request ids are none: one new one",
+        get!("X-Request-Id: one\r\nX-Request-Id: two\r\nX-Request-Id: three\r\n"),
+        &[Status(&[200]), Lacks("x-request-id: two")],
+    ),
+    case(
         "forward/redirect-host",
         "hardening: open redirect",
         Ours,
