@@ -92,7 +92,7 @@ fn request(input: &[u8]) -> String {
         headers::join_crumbs(&mut map);
         headers::settle_host(&mut map, None, "fed_service");
         let id = request_id::settle(&mut map, &mut fastrand::Rng::with_seed(1));
-        Peer::new("192.0.2.7:1234".parse().expect("an address"), &[]).tell(&mut map);
+        Peer::new("192.0.2.7:1234".parse().expect("an address"), false, &[]).tell(&mut map);
         hop_by_hop(&map, has_body);
         told_by_us(&map, &id);
         kept(&came, &map);
