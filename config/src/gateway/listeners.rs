@@ -37,6 +37,15 @@ pub(super) const LISTENER_KEYS: &[Key] = &[
         what: "HTTPS instead of HTTP.",
         why: "",
     },
+    Key {
+        name: "proxy_protocol",
+        kind: "list of networks",
+        default: None,
+        absent: "from nobody",
+        example: "[\"10.0.0.0/8\"]",
+        what: "Peers that begin each connection with a PROXY header, version 1 or 2: the client that it names counts as the peer. One that does not send it is closed; from anybody else it is no HTTP.",
+        why: "A load balancer that passes bytes on has no other way to say who the client is; and a receiver must not guess.",
+    },
 ];
 
 pub(super) const ADMIN_KEYS: &[Key] = &[Key {
@@ -67,8 +76,12 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>) -> Vec<Sai
                 "give each listener its own name",
             );
         }
+        let proxy_protocol = section.list(reading, "proxy_protocol", "[\"10.0.0.0/8\"]", values::network);
+        let proxy_protocol = proxy_protocol
+            .map_or_else(Vec::new, |list| list.value.into_iter().map(|said| said.value).collect());
         let name = name.map_or_else(|| address.value.to_string(), |said| said.value);
-        listeners.push(Said { value: ListenerConfig { name, address: address.value, tls }, at: address.at });
+        let value = ListenerConfig { name, address: address.value, tls, proxy_protocol };
+        listeners.push(Said { value, at: address.at });
     }
     listeners
 }

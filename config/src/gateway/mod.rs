@@ -87,6 +87,8 @@ pub struct ListenerConfig {
     pub address: SocketAddr,
     /// HTTPS; `None`: HTTP.
     pub tls: Option<ListenerTlsConfig>,
+    /// Peers that begin with a PROXY header, which is believed.
+    pub proxy_protocol: Vec<IpNet>,
 }
 
 /// HTTPS at one listener.

@@ -70,7 +70,9 @@ fn merge(
     let mut claims = Vec::new();
     let mut claim = |what, address, origin| claims.push(Claim { what, address, origin });
 
-    let one = |address| vec![ListenerConfig { name: "main".into(), address, tls: None }];
+    let one = |address| {
+        vec![ListenerConfig { name: "main".into(), address, tls: None, proxy_protocol: Vec::new() }]
+    };
     let listeners = if let Some(address) = flags.listen {
         claim("a listener", address, Origin::Flag("--listen"));
         one(address)

@@ -50,8 +50,8 @@ pub async fn reload<B>(state: &AdminState, request: &Request<B>) -> Answer {
 }
 
 fn listener(listener: &ListenerConfig) -> Value {
-    let ListenerConfig { name, address, tls } = listener;
-    json!({"name": name, "address": address.to_string(), "tls": tls.as_ref().map(https)})
+    let ListenerConfig { name, address, tls, proxy_protocol } = listener;
+    json!({"name": name, "address": address.to_string(), "tls": tls.as_ref().map(https), "proxy_protocol": texts(proxy_protocol)})
 }
 
 fn https(tls: &ListenerTlsConfig) -> Value {

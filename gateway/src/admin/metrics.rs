@@ -126,6 +126,7 @@ fn connections(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encod
     let refused = [
         ("malformed", sum(state, |m| &m.heads_malformed)),
         ("too_large", sum(state, |m| &m.heads_too_large)),
+        ("proxy_protocol", sum(state, |m| &m.heads_without_proxy_header)),
     ];
     family(
         encoder,

@@ -23,6 +23,7 @@ use super::stream::Stream;
 use super::streams::StreamTasks;
 use super::turn::{Downstream, Turn};
 use crate::listener::entrance::Entrance;
+use crate::listener::proxy_protocol;
 use crate::telemetry::metrics::RefusedHead;
 use crate::tls::{Security, handshake};
 use crate::worker::Worker;
@@ -64,16 +65,17 @@ enum Ended {
 ///
 /// An idle connection is not closed at once when the worker drains or its listener is closed: what a client sends at that
 /// very moment would get no answer. It has a while for one more request, which is answered with `Connection: close`.
-pub async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, entrance: Arc<Entrance>) {
+pub async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, entrance: Arc<Entrance>) {
     let _open = Open(worker.clone());
     let settings = worker.settings();
+    let Some(client) = announced(&worker, &mut stream, peer, &entrance).await else { return };
     let Some((stream, security)) = secure(&worker, stream, peer, &entrance).await else { return };
     let clock = worker.wheel.add();
     let downstream = Rc::new(Downstream {
         clock: clock.clone(),
-        peer: Peer::new(peer, security.is_some(), &settings.trusted_proxies),
+        peer: Peer::new(client, security.is_some(), &settings.trusted_proxies),
         security,
-        peer_text: peer.ip().to_canonical().to_string(),
+        peer_text: client.ip().to_canonical().to_string(),
         entrance,
         settings,
         streams: Cell::new(0),
@@ -91,6 +93,36 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, entr
         Ended::Refused(error) if error.is_parse() => worker.metrics.refused_head(RefusedHead::Malformed),
         Ended::Refused(error) => tracing::debug!(%error, %peer, "connection ended early"),
         Ended::Broken(error) => tracing::debug!(%error, %peer, "connection ended before a request"),
+    }
+}
+
+/// Who the client is: the peer, or whom a peer that is believed names before the client's first byte; `None`: it must and did
+/// not.
+async fn announced(
+    worker: &Worker,
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+    entrance: &Entrance,
+) -> Option<SocketAddr> {
+    let ip = peer.ip().to_canonical();
+    if !entrance.rules().proxy_protocol.iter().any(|net| net.contains(&ip)) {
+        return Some(peer);
+    }
+    let clock = worker.wheel.add();
+    clock.head_begins(worker.settings().head);
+    let read = in_time(&clock, proxy_protocol::read(stream)).await;
+    clock.close();
+    match read {
+        Some(Ok(client)) => Some(client.unwrap_or(peer)),
+        Some(Err(error)) => {
+            tracing::debug!(%error, %peer, "connection closed");
+            worker.metrics.refused_head(RefusedHead::ProxyProtocol);
+            None
+        }
+        None => {
+            worker.metrics.connections_timed_out.one();
+            None
+        }
     }
 }
 

@@ -2,5 +2,6 @@
 
 pub mod bind;
 pub mod entrance;
+pub mod proxy_protocol;
 pub mod accept;
 pub mod open;

@@ -213,7 +213,12 @@ mod tests {
     use super::*;
 
     fn config(name: &str, address: &str) -> ListenerConfig {
-        ListenerConfig { name: name.into(), address: address.parse().unwrap(), tls: None }
+        ListenerConfig {
+            name: name.into(),
+            address: address.parse().unwrap(),
+            tls: None,
+            proxy_protocol: Vec::new(),
+        }
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub enum RefusedHead {
     Malformed,
     /// Larger than the limits on bytes or count.
     TooLarge,
+    /// No PROXY header from a peer that must send one.
+    ProxyProtocol,
 }
 
 /// All counters of one worker.
@@ -59,6 +61,8 @@ pub struct WorkerMetrics {
     pub heads_malformed: Counter,
     /// Heads that were too large.
     pub heads_too_large: Counter,
+    /// Connections without the PROXY header that their peer must send.
+    pub heads_without_proxy_header: Counter,
     /// Requests that began.
     pub requests: Counter,
     /// Requests that ended, in whatever way.
@@ -103,6 +107,7 @@ impl WorkerMetrics {
         match why {
             RefusedHead::Malformed => self.heads_malformed.one(),
             RefusedHead::TooLarge => self.heads_too_large.one(),
+            RefusedHead::ProxyProtocol => self.heads_without_proxy_header.one(),
         }
     }
 

@@ -98,8 +98,12 @@ mod tests {
             (true, ("x", a), ("y", b), false),
         ] {
             let mut inherited = inherited(by_name, &[there]);
-            let wanted =
-                ListenerConfig { name: wanted.0.into(), address: wanted.1.parse().unwrap(), tls: None };
+            let wanted = ListenerConfig {
+                name: wanted.0.into(),
+                address: wanted.1.parse().unwrap(),
+                tls: None,
+                proxy_protocol: Vec::new(),
+            };
             assert_eq!(inherited.take(&wanted).is_some(), taken, "{there:?} {wanted:?}");
             assert_eq!(inherited.nothing_left().is_ok(), taken || !by_name);
         }
