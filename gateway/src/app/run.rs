@@ -29,7 +29,9 @@ enum Event {
     Asked(Asked),
     Changed,
     Ordered(ReloadOrder),
-    /// Somebody asks for the sockets.
+    /// Somebody is at the upgrade socket.
+    Came(Channel),
+    /// And wants to take over.
     Wished(Channel),
     /// What came of it: the new process accepts, or never will.
     Given(Result<Channel, String>),
@@ -40,6 +42,8 @@ struct Ears {
     signals: Signals,
     watch: Option<FileWatch>,
     socket: Option<UpgradeSocket>,
+    wished: mpsc::Receiver<Channel>,
+    wish: mpsc::Sender<Channel>,
     given: mpsc::Receiver<Result<Channel, String>>,
     give: mpsc::Sender<Result<Channel, String>>,
 }
@@ -50,8 +54,8 @@ pub async fn run(config: GatewayConfig, origin: Origin, take_over: bool) -> Resu
     let signals = Signals::listen().map_err(|error| format!("signals cannot be listened to: {error}"))?;
     let watch = origin.file.as_deref().map(FileWatch::start).transpose();
     let watch = watch.map_err(|error| format!("the configuration file cannot be watched: {error}"))?;
-    let (give, given) = mpsc::channel(1);
-    let mut ears = Ears { signals, watch, socket: None, given, give };
+    let ((wish, wished), (give, given)) = (mpsc::channel(1), mpsc::channel(1));
+    let mut ears = Ears { signals, watch, socket: None, wished, wish, given, give };
     let env = origin.env.clone();
     let gateway = if take_over {
         succeed(config, origin, &mut ears).await?
@@ -123,6 +127,7 @@ async fn serve(mut gateway: Gateway, mut ears: Ears) {
                 // Who asked may have left.
                 let _ = order.reply.send(reloaded);
             }
+            Event::Came(channel) => hear(channel, &ears),
             Event::Wished(channel) => gateway.wished(channel, &ears).await,
             Event::Given(Ok(channel)) => {
                 hand_over::going(&channel).await;
@@ -154,14 +159,14 @@ async fn serve(mut gateway: Gateway, mut ears: Ears) {
 }
 
 async fn next(gateway: &mut Gateway, ears: &mut Ears) -> Event {
-    let Ears { signals, watch, socket, given, .. } = ears;
+    let Ears { signals, watch, socket, wished, given, .. } = ears;
     let changed = async {
         match watch {
             Some(watch) => watch.changed().await,
             None => std::future::pending().await,
         }
     };
-    let wished = async {
+    let came = async {
         let Some(socket) = socket else { return std::future::pending().await };
         loop {
             match socket.accept().await {
@@ -178,18 +183,27 @@ async fn next(gateway: &mut Gateway, ears: &mut Ears) -> Event {
         () = changed => Event::Changed,
         Some(order) = gateway.asked.recv() => Event::Ordered(order),
         Some(came) = given.recv() => Event::Given(came),
-        channel = wished => Event::Wished(channel),
+        channel = came => Event::Came(channel),
+        Some(channel) = wished.recv() => Event::Wished(channel),
     }
 }
 
-impl Gateway {
-    /// Hears the one at the upgrade socket, and begins to hand over if that is what it wants.
-    async fn wished(&mut self, channel: Channel, ears: &Ears) {
+/// Hears the one at the upgrade socket, which may take its time.
+fn hear(channel: Channel, ears: &Ears) {
+    let wish = ears.wish.clone();
+    tasks::spawn("upgrade-socket", async move {
         match hand_over::hear(&channel).await {
-            Ok(Wish::TakeOver) => {}
-            Ok(Wish::Answered) => return,
-            Err(error) => return tracing::warn!(%error, "somebody at the upgrade socket says nothing usable"),
+            // The receiver lives as long as the process serves.
+            Ok(Wish::TakeOver) => drop(wish.send(channel).await),
+            Ok(Wish::Answered) => {}
+            Err(error) => tracing::warn!(%error, "somebody at the upgrade socket says nothing usable"),
         }
+    });
+}
+
+impl Gateway {
+    /// Begins to hand over.
+    async fn wished(&mut self, channel: Channel, ears: &Ears) {
         if self.handing_over {
             return hand_over::refuse(&channel, "another process is taking over already").await;
         }
