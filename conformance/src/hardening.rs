@@ -59,7 +59,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "Upgrade other than websocket, h2c upgrade, CONNECT",
         &["hop/h2c-", "hop/upgrade", "method/connect", "method/upgrade", "connect/", "up/101"],
-        &[],
+        &["tests/tests/websocket.rs"],
         "",
     ),
     row("Expect: 100-continue", &["expect/"], &[], ""),
@@ -91,8 +91,8 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "two Hosts, Host against the absolute form, :authority and SNI",
         &["host/", "pseudo/authority", "pseudo/two-hosts", "pseudo/no-host"],
-        &["gateway/src/route/host.rs"],
-        "10 000 routes by host; SNI",
+        &["tests/tests/tls_handshakes.rs", "gateway/src/route/host.rs"],
+        "10 000 routes by host",
     ),
     row(
         "Connection naming end-to-end or gateway-owned fields",
@@ -103,8 +103,12 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "spoofed X-Forwarded-*, Forwarded, X-Real-IP, their underscore and case aliases",
         &["forward/", "field/underscore", "trailer/forwarded"],
-        &["tests/tests/headers_at_the_border.rs", "fuzz/src/targets/headers.rs"],
-        "identity fields, which nothing sets yet",
+        &[
+            "tests/tests/tls_client_certificates.rs",
+            "tests/tests/headers_at_the_border.rs",
+            "fuzz/src/targets/headers.rs",
+        ],
+        "",
     ),
     row(
         "policy on repeated fields: all values are judged",

@@ -149,19 +149,24 @@ fn listening(address: SocketAddr, child: &mut Child) -> Result<(), String> {
 
 fn gateway(program: &Path, service: SocketAddr, folder: TempDir) -> Result<Running, String> {
     let file = folder.path().join("gateway.toml");
-    let [h1] = free_ports()?;
+    let [h1, h2] = free_ports()?;
+    let (chain, key) = certificate(&folder)?;
     let text = format!(
-        "workers = 2\n\n[[listener]]\naddress = \"{h1}\"\n\n[registry]\nembedded = \"127.0.0.1:0\"\n\n\
+        "workers = 2\n\n[[listener]]\naddress = \"{h1}\"\n\n[[listener]]\naddress = \"{h2}\"\n[listener.tls]\n\
+         certificates = [{{ cert = \"{chain}\", key = \"{key}\" }}]\n\n[registry]\nembedded = \"127.0.0.1:0\"\n\n\
          [health]\nactive = false\neject_after_connect_failures = 0\neject_after_errors = 0\n\n\
          [limits]\nhead_timeout = \"1s\"\n\n[timeouts]\nidle = \"1500ms\"\n\n\
          [[service]]\nname = \"conformance\"\nfallback = [\"http://{service}\"]\n\n\
-         [[route]]\nname = \"all\"\nprefix = \"/\"\nservice = \"conformance\"\n"
+         [[route]]\nname = \"all\"\nprefix = \"/\"\nservice = \"conformance\"\n",
+        chain = chain.display(),
+        key = key.display()
     );
     write(&file, &text)?;
     let mut child = Command::new(program)
         .arg("run")
         .arg("--config")
         .arg(&file)
+        .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -170,7 +175,7 @@ fn gateway(program: &Path, service: SocketAddr, folder: TempDir) -> Result<Runni
     keep_errors(&mut child);
     listening(h1, &mut child)?;
     ready(h1)?;
-    Ok(Running { child, h1, h2c: Some(h1), h2: None, _folder: folder })
+    Ok(Running { child, h1, h2c: Some(h1), h2: Some(h2), _folder: folder })
 }
 
 /// Waits until requests reach the service: a gateway listens before it knows where the service is.

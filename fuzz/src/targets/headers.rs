@@ -29,6 +29,8 @@ const WORDS: &[&str] = &[
     "x_forwarded_for: ",
     "forwarded: ",
     "x-real-ip: ",
+    "client-cert: ",
+    "x_client_cert_subject: ",
     "x-request-id: ",
     "host: a\n",
     "cookie: a=b\n",

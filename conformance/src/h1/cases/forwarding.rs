@@ -143,6 +143,16 @@ pub(super) const CASES: &[Case] = &[
         &[Status(&[200]), Lacks("x-request-id: two")],
     ),
     case(
+        "forward/spoofed-identity",
+        "hardening: spoofed identity",
+        Ours,
+        "who a client proved to be cannot be made up",
+        get!(
+            "Client-Cert: :spoofed:\r\nClient-Cert-Chain: :spoofed:\r\nX-Client-Cert-Subject: spoofed\r\nX_Client_Cert_Subject: spoofed\r\nclient_cert: spoofed\r\n"
+        ),
+        &[Status(&[200]), Lacks("spoofed")],
+    ),
+    case(
         "forward/redirect-host",
         "hardening: open redirect",
         Ours,
