@@ -4,6 +4,7 @@ mod config;
 mod contract;
 mod headers;
 mod paths;
+mod proxy_protocol;
 mod stored;
 
 use crate::Target;
@@ -23,6 +24,7 @@ pub const ALL: &[Target] = &[
     paths::PATH,
     paths::HOST,
     paths::TARGET,
+    proxy_protocol::HEADER,
     headers::REQUEST,
     headers::RESPONSE,
     headers::TRAILERS,

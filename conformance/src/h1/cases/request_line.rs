@@ -290,6 +290,14 @@ pub(super) const CASES: &[Case] = &[
         &[Nothing, Closed],
     ),
     case(
+        "line/proxy-header-unasked",
+        "hardening: spoofed X-Forwarded-*",
+        Ours,
+        "a PROXY header where none is believed is no request",
+        &[Send(b"PROXY TCP4 6.6.6.6 192.0.2.1 1234 80\r\nGET /{t} HTTP/1.1\r\nHost: a\r\n\r\n")],
+        REFUSED,
+    ),
+    case(
         "line/tls-hello",
         "RFC 9112 2.2",
         Should,
