@@ -212,6 +212,11 @@ impl<'a, 't> Section<'a, 't> {
         }
     }
 
+    /// How messages name it.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// How messages name `key` of this section.
     pub(crate) fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use vertice_config::Env;
 use vertice_config::gateway::{
     AccessLogConfig, ClientAuthConfig, Flags, GatewayConfig, HostPattern, Mistake, PathPattern, PathRewrite,
-    RegistryPlace, TlsVersion, WhenStale, resolve,
+    RegistryPlace, RouteAction, TlsVersion, WhenStale, resolve,
 };
 
 /// `text` below a listener, so that a case is about itself alone. The listener takes no line.
@@ -482,12 +482,13 @@ fn route_paths_and_rewrites() {
     assert_eq!(one("prefix = \"/a/\"").path, PathPattern::Prefix("/a".into()));
     assert_eq!(one("path = \"/a/\"").path, PathPattern::Exact("/a/".into()));
     assert_eq!(one("path = \"/a%2Fb%20c;v=1\"").path, PathPattern::Exact("/a%2Fb%20c;v=1".into()));
-    assert_eq!(one("prefix = \"/a\"\nstrip_prefix = true").rewrite, PathRewrite::StripPrefix);
-    assert_eq!(one("path = \"/a\"\nstrip_prefix = false").rewrite, PathRewrite::Keep);
-    assert_eq!(
-        one("prefix = \"/a\"\nreplace_prefix = \"/b/\"").rewrite,
-        PathRewrite::ReplacePrefix("/b".into())
-    );
+    let rewrite = |lines: &str| match one(lines).action {
+        RouteAction::Service { rewrite, .. } => rewrite,
+        other @ (RouteAction::Redirect(_) | RouteAction::Answer(_)) => panic!("{other:?}"),
+    };
+    assert_eq!(rewrite("prefix = \"/a\"\nstrip_prefix = true"), PathRewrite::StripPrefix);
+    assert_eq!(rewrite("path = \"/a\"\nstrip_prefix = false"), PathRewrite::Keep);
+    assert_eq!(rewrite("prefix = \"/a\"\nreplace_prefix = \"/b/\""), PathRewrite::ReplacePrefix("/b".into()));
 }
 
 #[test]
@@ -576,7 +577,11 @@ fn route_names_matches_and_timeouts() {
                 "10:10: route 's' matches exactly what the route of line 2 matches",
                 "remove one",
             ),
-            ("name = \"s\"\npath = \"/b\"", "7:1: `route.service` is missing", "service = "),
+            (
+                "name = \"s\"\npath = \"/b\"",
+                "7:1: `route` has none of `service`, `redirect` and `answer`",
+                "service = ",
+            ),
             ("service = \"core\"\npath = \"/b\"", "7:1: `route.name` is missing", "name = "),
             ("name = \"s\"\npath = \"/b\"\nservice = \"A\"", "10:11: `route.service` is 'A'", "2 to 64"),
             (
@@ -633,6 +638,7 @@ header_bytes = \"1 KiB\"
             "g.toml:1:11: `workers` is 'four'; give a whole number from 1 to 1024",
             "g.toml:2:1: `stat_dir` is not a key; did you mean `state_dir`? known keys here: workers, state_dir, \
              upgrade_socket, trusted_proxies, reason_header, listener, admin, registry, access_log, timeouts, limits, health, \
+             upstream_tls, headers, \
              service, route",
             "g.toml:3:10: not TOML: key with no value; write key = value",
             "g.toml:4:20: `trusted_proxies` is 'nobody'; give a network or an address: \"10.0.0.0/8\", \

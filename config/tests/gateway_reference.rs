@@ -29,7 +29,9 @@ fn file_with(section: &SectionKeys, key: &Key, value: &str) -> String {
     };
     let mut body = String::new();
     for (name, value) in base {
-        let replaced = *name == key.name || (*name == "prefix" && key.name == "path");
+        let replaced = *name == key.name
+            || (*name == "prefix" && key.name == "path")
+            || (*name == "service" && matches!(key.name, "redirect" | "answer"));
         if !replaced {
             body = format!("{body}{name} = {value}\n");
         }

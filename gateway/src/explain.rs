@@ -85,6 +85,11 @@ fn text(answer: &Value) -> String {
     if let Some(to) = answer.pointer("/route/to") {
         lines.push(format!("goes to: {}", word(to)));
     }
+    for (key, what) in [("request_headers", "request"), ("response_headers", "answer")] {
+        for change in list(&answer["route"], key) {
+            lines.push(format!("header of the {what}: {}", word(change)));
+        }
+    }
     if answer["service"].is_object() {
         let age = answer.pointer("/service/last_proof_age_seconds").and_then(Value::as_f64);
         let age = age.map_or("not from a registry".to_owned(), |age| format!("vouched for {age:.1} s ago"));

@@ -70,6 +70,7 @@ fn all() -> Vec<GatewayError> {
     all.extend([
         GatewayError::Host("the Host header is missing"),
         GatewayError::Misdirected,
+        GatewayError::UnknownHost,
         GatewayError::Expectation,
         GatewayError::TransferCoding,
         GatewayError::Loop,

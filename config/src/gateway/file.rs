@@ -8,9 +8,9 @@ use ipnet::IpNet;
 use super::listeners::AdminSpec;
 use super::registry::RegistrySpec;
 use super::{
-    AccessLogConfig, HealthConfig, LimitsConfig, ListenerConfig, RouteConfig, ServiceConfig, TimeoutsConfig,
-    UpstreamTlsConfig, access_log, defaults, health, limits, listeners, registry, routes, services, timeouts,
-    upstream_tls,
+    AccessLogConfig, HeaderEdits, HealthConfig, LimitsConfig, ListenerConfig, RouteConfig, ServiceConfig,
+    TimeoutsConfig, UpstreamTlsConfig, access_log, defaults, edits, health, limits, listeners, registry,
+    routes, services, timeouts, upstream_tls,
 };
 use crate::keys::{Key, names};
 use crate::reader::{Reading, Said, Section};
@@ -20,7 +20,7 @@ use crate::values;
 pub(super) const WORKERS: RangeInclusive<usize> = 1..=1024;
 
 /// The sections that stand below the top-level keys.
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 11] = [
     "listener",
     "admin",
     "registry",
@@ -29,6 +29,7 @@ const SECTIONS: [&str; 10] = [
     "limits",
     "health",
     "upstream_tls",
+    "headers",
     "service",
     "route",
 ];
@@ -97,6 +98,7 @@ pub(super) struct FileSpec {
     pub(super) limits: LimitsConfig,
     pub(super) health: HealthConfig,
     pub(super) upstream_tls: UpstreamTlsConfig,
+    pub(super) headers: HeaderEdits,
     pub(super) services: Vec<ServiceConfig>,
     pub(super) routes: Vec<RouteConfig>,
 }
@@ -117,6 +119,7 @@ impl Default for FileSpec {
             limits: defaults::LIMITS,
             health: defaults::HEALTH,
             upstream_tls: UpstreamTlsConfig::default(),
+            headers: HeaderEdits::default(),
             services: Vec::new(),
             routes: Vec::new(),
         }
@@ -158,6 +161,9 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, wanted: Wa
     let health = root.section(reading, "health", &names(health::KEYS));
     let upstream_tls = upstream_tls::read_general(reading, root);
     let services = services::read(reading, root, &upstream_tls);
+    let headers = edits::read_general(reading, root);
+    let bases = routes::Bases { timeouts, edits: &headers };
+    let routes = routes::read(reading, root, &bases);
     FileSpec {
         listeners,
         admin,
@@ -173,7 +179,8 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, wanted: Wa
         limits: limits::read(limits.as_ref(), reading),
         health: health::read(health.as_ref(), reading),
         upstream_tls,
+        headers,
         services,
-        routes: routes::read(reading, root, timeouts),
+        routes,
     }
 }

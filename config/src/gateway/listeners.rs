@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use toml::de::DeValue;
 
-use super::{ListenerConfig, tls};
+use super::{ListenerConfig, https, tls};
 use crate::keys::{Key, names};
 use crate::reader::{Outcome, Reading, Said, Section, Wrong};
 use crate::values;
@@ -46,6 +46,26 @@ pub(super) const LISTENER_KEYS: &[Key] = &[
         what: "Peers that begin each connection with a PROXY header, version 1 or 2: the client that it names counts as the peer. One that does not send it is closed; from anybody else it is no HTTP.",
         why: "A load balancer that passes bytes on has no other way to say who the client is; and a receiver must not guess.",
     },
+    Key {
+        name: "https_redirect",
+        kind: "table of `hosts`, `port`",
+        default: None,
+        absent: "clients are served as they come",
+        example: "{ hosts = [\"example.com\", \"*.example.com\"], port = 443 }",
+        what: "Clients that come without TLS are redirected (308) to the same host, path and query over HTTPS. Another host is \
+               answered 421. `port` is 443 where it is left out.",
+        why: "The hosts are named, so that nobody is sent to a host that somebody else put into a request. A client whose trusted \
+              proxy says `X-Forwarded-Proto: https` came with TLS.",
+    },
+    Key {
+        name: "hsts",
+        kind: "text",
+        default: None,
+        absent: "it is not sent",
+        example: "\"max-age=31536000; includeSubDomains\"",
+        what: "`Strict-Transport-Security` of every answer to a client that came with TLS.",
+        why: "Never without TLS (RFC 6797 7.2). Browsers hold on to it for `max-age`: begin with a short one.",
+    },
 ];
 
 pub(super) const ADMIN_KEYS: &[Key] = &[Key {
@@ -65,6 +85,7 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>) -> Vec<Sai
         let address = section.wanted(reading, "address", "\"0.0.0.0:8000\"", values::address);
         let name = section.value(reading, "name", word);
         let tls = tls::read(reading, &section);
+        let rules = https::read(reading, &section);
         let Some(address) = address else { continue };
         if let Some(name) = &name
             && let Some(earlier) = listeners.iter().find(|l| l.value.name == name.value)
@@ -80,7 +101,7 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>) -> Vec<Sai
         let proxy_protocol = proxy_protocol
             .map_or_else(Vec::new, |list| list.value.into_iter().map(|said| said.value).collect());
         let name = name.map_or_else(|| address.value.to_string(), |said| said.value);
-        let value = ListenerConfig { name, address: address.value, tls, proxy_protocol };
+        let value = ListenerConfig { name, address: address.value, tls, proxy_protocol, rules };
         listeners.push(Said { value, at: address.at });
     }
     listeners

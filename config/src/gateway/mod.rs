@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::Method;
 use http::header::{HeaderName, HeaderValue};
+use http::{Method, StatusCode};
 use ipnet::IpNet;
 use vertice_registry_api::{ServiceName, ServiceUrl};
 
@@ -19,6 +19,7 @@ mod file;
 mod listeners;
 mod tls;
 mod upstream_tls;
+mod https;
 mod registry;
 mod access_log;
 mod timeouts;
@@ -26,6 +27,10 @@ mod limits;
 mod health;
 mod services;
 mod routes;
+mod actions;
+mod redirect;
+mod answer;
+mod edits;
 mod host;
 mod path;
 mod environment;
@@ -34,6 +39,7 @@ mod claims;
 mod resolve;
 pub mod reference;
 
+pub use edits::reserved;
 pub use flags::Flags;
 pub use mistake::Mistake;
 pub use resolve::resolve;
@@ -70,6 +76,8 @@ pub struct GatewayConfig {
     pub health: HealthConfig,
     /// How services with an `https` URL are connected to where the service says nothing else.
     pub upstream_tls: UpstreamTlsConfig,
+    /// What is changed in the header fields of every request and answer.
+    pub headers: HeaderEdits,
     /// Services that the configuration says something about.
     pub services: Vec<ServiceConfig>,
     /// Configured routes, in the order of the file. `/v2/{service}/` needs none.
@@ -89,6 +97,8 @@ pub struct ListenerConfig {
     pub tls: Option<ListenerTlsConfig>,
     /// Peers that begin with a PROXY header, which is believed.
     pub proxy_protocol: Vec<IpNet>,
+    /// What holds for the connections that come in here.
+    pub rules: ListenerRules,
 }
 
 /// HTTPS at one listener.
@@ -158,6 +168,24 @@ impl Default for UpstreamTlsConfig {
     fn default() -> Self {
         Self { ca: None, server_name: None, client: None, verify: true }
     }
+}
+
+/// What holds for the connections of one listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListenerRules {
+    /// Clients that come without TLS are sent to the same place with it.
+    pub https_redirect: Option<HttpsRedirectConfig>,
+    /// Strict-Transport-Security of answers over TLS.
+    pub hsts: Option<HeaderValue>,
+}
+
+/// Where clients that come without TLS are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpsRedirectConfig {
+    /// Hosts that are redirected to; at least one.
+    pub hosts: Vec<HostPattern>,
+    /// The port for TLS.
+    pub port: u16,
 }
 
 /// Who knows where services are.
@@ -291,12 +319,81 @@ pub struct RouteConfig {
     pub methods: Vec<Method>,
     /// Headers that must all be there.
     pub headers: Vec<HeaderPattern>,
-    /// Where matching requests go.
-    pub service: ServiceName,
-    /// What happens to the path on the way.
-    pub rewrite: PathRewrite,
+    /// What happens to matching requests.
+    pub action: RouteAction,
+    /// What is changed on the way; begins with the general changes.
+    pub edits: HeaderEdits,
     /// Time limits of this route (the general ones where it says nothing).
     pub timeouts: TimeoutsConfig,
+}
+
+/// What happens to requests that match a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteAction {
+    /// They go to a service.
+    Service {
+        /// Which.
+        service: ServiceName,
+        /// What happens to the path on the way.
+        rewrite: PathRewrite,
+    },
+    /// The client is sent elsewhere.
+    Redirect(RedirectConfig),
+    /// The gateway answers by itself.
+    Answer(AnswerConfig),
+}
+
+/// Where clients are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedirectConfig {
+    /// 301, 302, 307 or 308.
+    pub status: StatusCode,
+    /// Put together, `http(s)://host...` or a path.
+    pub to: Vec<RedirectPart>,
+}
+
+/// A piece of the place where clients are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedirectPart {
+    /// As it stands.
+    Text(String),
+    /// The path of the request.
+    Path,
+    /// What follows the route's prefix in it: nothing, or something that starts with a slash.
+    Rest,
+    /// The query with its question mark, if there is one.
+    Query,
+}
+
+/// What the gateway answers by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerConfig {
+    /// Not a redirect.
+    pub status: StatusCode,
+    /// May be empty.
+    pub body: String,
+    /// With Content-Type and Retry-After, without Content-Length.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Changes to the header fields of requests and answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderEdits {
+    /// On the way to the service, in this order.
+    pub request: Vec<HeaderEdit>,
+    /// On the way to the client, in this order.
+    pub response: Vec<HeaderEdit>,
+}
+
+/// One change to the header fields of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderEdit {
+    /// All fields of this name go.
+    Remove(HeaderName),
+    /// This one comes in the place of all of its name.
+    Set(HeaderName, HeaderValue),
+    /// This one comes behind those of its name.
+    Add(HeaderName, HeaderValue),
 }
 
 /// Which hosts a route is for; lower case, without a port or a trailing dot.

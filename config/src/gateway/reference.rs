@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    access_log, environment, file, health, limits, listeners, registry, routes, services, timeouts, tls,
-    upstream_tls,
+    access_log, edits, environment, file, health, limits, listeners, registry, routes, services, timeouts,
+    tls, upstream_tls,
 };
 use crate::keys::{Key, SectionKeys};
 
@@ -53,6 +53,13 @@ pub const SECTIONS: &[SectionKeys] = &[
         keys: upstream_tls::GENERAL_KEYS,
     },
     SectionKeys {
+        header: "[headers]",
+        what: "Header fields that are set, added or removed in every message. `set` replaces all fields of a name, `add` puts one \
+               behind them, `remove` takes all away. Not those that frame a message, are about one connection or are the \
+               gateway's own: `check` says why.",
+        keys: edits::KEYS,
+    },
+    SectionKeys {
         header: "[[service]]",
         what: "What you know about a service beside the registry; one section per service. Most services need none.",
         keys: services::KEYS,
@@ -65,7 +72,8 @@ pub const SECTIONS: &[SectionKeys] = &[
     },
     SectionKeys {
         header: "[[route]]",
-        what: "Which requests go to which service; one section per route. `/v2/{service}/...` needs none.",
+        what: "Which requests go to which service, or are redirected or answered; one section per route. A route has exactly one of \
+               `service`, `redirect` and `answer`. `/v2/{service}/...` needs none.",
         keys: routes::KEYS,
     },
 ];

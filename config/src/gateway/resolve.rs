@@ -5,8 +5,8 @@ use super::environment::{self, EnvSpec};
 use super::file::{self, FileSpec, WORKERS, Wanted};
 use super::listeners::AdminSpec;
 use super::{
-    Flags, GatewayConfig, ListenerConfig, Mistake, RegistryConfig, RegistryPlace, ServiceConfig, claims,
-    defaults, fallbacks, upstream_tls,
+    Flags, GatewayConfig, ListenerConfig, ListenerRules, Mistake, RegistryConfig, RegistryPlace,
+    ServiceConfig, claims, defaults, fallbacks, upstream_tls,
 };
 use crate::env::Env;
 use crate::reader::Reading;
@@ -71,7 +71,8 @@ fn merge(
     let mut claim = |what, address, origin| claims.push(Claim { what, address, origin });
 
     let one = |address| {
-        vec![ListenerConfig { name: "main".into(), address, tls: None, proxy_protocol: Vec::new() }]
+        let rules = ListenerRules::default();
+        vec![ListenerConfig { name: "main".into(), address, tls: None, proxy_protocol: Vec::new(), rules }]
     };
     let listeners = if let Some(address) = flags.listen {
         claim("a listener", address, Origin::Flag("--listen"));
@@ -143,6 +144,7 @@ fn merge(
         limits: file.limits,
         health: file.health,
         upstream_tls: file.upstream_tls,
+        headers: file.headers,
         services: file.services,
         routes: file.routes,
         warnings: Vec::new(),

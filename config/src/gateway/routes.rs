@@ -8,8 +8,9 @@ use http::header::{HeaderName, HeaderValue};
 use toml::de::DeValue;
 use vertice_registry_api::name::shorten;
 
-use super::{HeaderPattern, HostPattern, PathPattern, PathRewrite, RouteConfig, TimeoutsConfig};
-use super::{host, listeners, path, timeouts};
+use super::edits::Message;
+use super::{HeaderEdits, HeaderPattern, HostPattern, PathPattern, RouteConfig, TimeoutsConfig};
+use super::{actions, edits, host, listeners, path, timeouts};
 use crate::keys::{Key, names};
 use crate::reader::{Outcome, Reading, Said, Section, Wrong, understand};
 use crate::{suggest, values};
@@ -73,9 +74,47 @@ pub(super) const KEYS: &[Key] = &[
         name: "service",
         kind: "service name",
         default: None,
-        absent: "a mistake: it must be given",
+        absent: "`redirect` or `answer` must be given",
         example: "\"maximus_core_service\"",
         what: "Where matching requests go. The registry need not know it yet.",
+        why: "",
+    },
+    Key {
+        name: "redirect",
+        kind: "table of `to`, `status`",
+        default: None,
+        absent: "`service` or `answer` must be given",
+        example: "{ to = \"https://www.example.com{path}{query}\", status = 308 }",
+        what: "Clients are sent to `to`: a URL or a path, in which `{path}` is the path of the request, `{rest}` what follows the \
+               `prefix`, `{query}` the query with its `?`. `status` is 301, 302, 307 or 308; 307 where it is left out.",
+        why: "The host is written out: no request can name another one. 307 keeps the method, and no browser remembers it.",
+    },
+    Key {
+        name: "answer",
+        kind: "table of `status`, `body`, `content_type`, `retry_after`, `headers`",
+        default: None,
+        absent: "`service` or `redirect` must be given",
+        example: "{ status = 503, body = \"Back at noon.\", retry_after = \"10m\" }",
+        what: "The gateway answers this by itself. `content_type` is `text/plain; charset=utf-8` where it is left out; `body` has at \
+               most 256 KiB.",
+        why: "For maintenance: a 503 says `Retry-After: 60` unless `retry_after` says otherwise.",
+    },
+    Key {
+        name: "request_headers",
+        kind: "table of `set`, `add`, `remove`",
+        default: None,
+        absent: "what `[headers] request` says",
+        example: "{ set = { x-tenant = \"blue\" }, remove = [\"cookie\"] }",
+        what: "Changes to the header fields of requests on their way to the service, after those of `[headers]`.",
+        why: "",
+    },
+    Key {
+        name: "response_headers",
+        kind: "table of `set`, `add`, `remove`",
+        default: None,
+        absent: "what `[headers] response` says",
+        example: "{ set = { cache-control = \"no-store\" } }",
+        what: "Changes to the header fields of answers, after those of `[headers]`.",
         why: "",
     },
     Key {
@@ -122,12 +161,15 @@ const METHODS: [Method; 8] = [
 /// Everything that a request must have, in one order, for finding routes that are the same.
 type Match = (Option<HostPattern>, PathPattern, Vec<String>, Vec<(String, Option<Vec<u8>>)>);
 
+/// What holds for a route that says nothing else.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bases<'a> {
+    pub(super) timeouts: TimeoutsConfig,
+    pub(super) edits: &'a HeaderEdits,
+}
+
 /// The routes of the file, in its order.
-pub(super) fn read(
-    reading: &mut Reading<'_>,
-    root: &Section<'_, '_>,
-    base: TimeoutsConfig,
-) -> Vec<RouteConfig> {
+pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, bases: &Bases<'_>) -> Vec<RouteConfig> {
     let mut seen_names: BTreeMap<String, usize> = BTreeMap::new();
     let mut seen_matches: BTreeMap<Match, usize> = BTreeMap::new();
     let mut routes = Vec::new();
@@ -141,7 +183,7 @@ pub(super) fn read(
             }
         }
         let mistakes = reading.mistakes();
-        let route = read_one(reading, &section, base);
+        let route = read_one(reading, &section, bases);
         let (Some(name), Some((route, at))) = (name, route) else { continue };
         let line = reading.line(&name.at);
         // What is left of a route with a mistake may look like another one.
@@ -164,25 +206,27 @@ pub(super) fn read(
 fn read_one(
     reading: &mut Reading<'_>,
     section: &Section<'_, '_>,
-    base: TimeoutsConfig,
+    bases: &Bases<'_>,
 ) -> Option<(RouteConfig, Range<usize>)> {
     let host = section.value(reading, "host", host::read);
     let path = read_path(reading, section);
     let methods = read_methods(reading, section);
     let headers = read_headers(reading, section);
-    let service = section.wanted(reading, "service", "\"maximus_core_service\"", values::service_name);
-    let rewrite = read_rewrite(reading, section);
+    let action = actions::read(reading, section);
     let inner = section.section(reading, "timeouts", &names(timeouts::KEYS));
-    let timeouts = timeouts::read(inner.as_ref(), reading, base);
-    let (path, service) = (path?, service?);
+    let timeouts = timeouts::read(inner.as_ref(), reading, bases.timeouts);
+    let mut edits = bases.edits.clone();
+    edits.request.extend(edits::read(reading, section, "request_headers", Message::Request));
+    edits.response.extend(edits::read(reading, section, "response_headers", Message::Response));
+    let (path, action) = (path?, action?);
     let config = RouteConfig {
         name: String::new(),
         host: host.map(|said| said.value),
         path: path.value,
         methods,
         headers,
-        service: service.value,
-        rewrite,
+        action,
+        edits,
         timeouts,
     };
     Some((config, path.at))
@@ -291,36 +335,6 @@ fn header_value(value: &DeValue<'_>) -> Outcome<Option<HeaderValue>> {
             )
         },
     )
-}
-
-fn read_rewrite(reading: &mut Reading<'_>, section: &Section<'_, '_>) -> PathRewrite {
-    let strip = section.value(reading, "strip_prefix", values::boolean);
-    let replace = section.value(reading, "replace_prefix", path::read_prefix);
-    let has_prefix = section.place_of("prefix").is_some();
-    let strip = strip.filter(|said| said.value);
-    for (key, at) in [
-        ("strip_prefix", strip.as_ref().map(|said| &said.at)),
-        ("replace_prefix", replace.as_ref().map(|said| &said.at)),
-    ] {
-        if let Some(at) = at.filter(|_| !has_prefix && section.place_of("path").is_some()) {
-            let wrong = format!("`route.{key}` stands beside `path`, which has no prefix");
-            reading.mistake(at, wrong, "use `prefix` instead of `path`, or leave it out");
-        }
-    }
-    match (strip, replace) {
-        (Some(_), Some(replace)) => {
-            let wrong = "`route.replace_prefix` and `route.strip_prefix` are both given";
-            reading.mistake(
-                &replace.at,
-                wrong,
-                "keep one: replace_prefix = \"/\" is the same as strip_prefix",
-            );
-            PathRewrite::Keep
-        }
-        (Some(_), None) => PathRewrite::StripPrefix,
-        (None, Some(replace)) => PathRewrite::ReplacePrefix(replace.value),
-        (None, None) => PathRewrite::Keep,
-    }
 }
 
 fn match_of(route: &RouteConfig) -> Match {

@@ -7,14 +7,14 @@ use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use vertice_config::gateway::{
-    AccessLogConfig, CertificateConfig, ClientAuthConfig, GatewayConfig, HealthConfig, HostPattern,
-    LimitsConfig, ListenerConfig, ListenerTlsConfig, PathPattern, PathRewrite, RegistryPlace, RouteConfig,
-    TimeoutsConfig, TlsVersion, UpstreamTlsConfig, WhenStale,
+    AccessLogConfig, CertificateConfig, ClientAuthConfig, GatewayConfig, HealthConfig, LimitsConfig,
+    ListenerConfig, ListenerTlsConfig, PathPattern, RegistryPlace, RouteConfig, TimeoutsConfig, TlsVersion,
+    UpstreamTlsConfig, WhenStale,
 };
 use vertice_process::answer::{self, Answer};
 
-use super::AdminState;
 use super::guard::{not_a_change, refuse};
+use super::{AdminState, rules};
 use crate::reload::ReloadOrder;
 use crate::reload::state::{ReloadOutcome, Reloaded};
 
@@ -50,8 +50,14 @@ pub async fn reload<B>(state: &AdminState, request: &Request<B>) -> Answer {
 }
 
 fn listener(listener: &ListenerConfig) -> Value {
-    let ListenerConfig { name, address, tls, proxy_protocol } = listener;
-    json!({"name": name, "address": address.to_string(), "tls": tls.as_ref().map(https), "proxy_protocol": texts(proxy_protocol)})
+    let ListenerConfig { name, address, tls, proxy_protocol, rules } = listener;
+    json!({
+        "name": name,
+        "address": address.to_string(),
+        "tls": tls.as_ref().map(https),
+        "proxy_protocol": texts(proxy_protocol),
+        "rules": rules::listener(rules),
+    })
 }
 
 fn https(tls: &ListenerTlsConfig) -> Value {
@@ -116,6 +122,7 @@ fn config(config: &GatewayConfig) -> Value {
         limits,
         health,
         upstream_tls,
+        headers,
         services,
         routes,
         warnings,
@@ -150,6 +157,7 @@ fn config(config: &GatewayConfig) -> Value {
         "limits": limits_of(limits),
         "health": health_of(health),
         "upstream_tls": towards_services(upstream_tls),
+        "headers": rules::edits(headers),
         "services": services.iter().map(|service| json!({
             "name": service.name.as_str(),
             "fallback": service.fallback.as_ref().map(|urls| texts(urls)),
@@ -161,13 +169,10 @@ fn config(config: &GatewayConfig) -> Value {
 }
 
 fn route(route: &RouteConfig) -> Value {
-    let RouteConfig { name, host, path, methods, headers, service, rewrite, timeouts: own } = route;
+    let RouteConfig { name, host, path, methods, headers, action, edits, timeouts: own } = route;
     json!({
         "name": name,
-        "host": host.as_ref().map(|host| match host {
-            HostPattern::Exact(host) => host.clone(),
-            HostPattern::Wildcard(domain) => format!("*.{domain}"),
-        }),
+        "host": host.as_ref().map(rules::host),
         "path": match path {
             PathPattern::Exact(path) => json!({"exact": path}),
             PathPattern::Prefix(prefix) => json!({"prefix": prefix}),
@@ -175,12 +180,8 @@ fn route(route: &RouteConfig) -> Value {
         "methods": texts(methods),
         // A value may be what lets a request in.
         "headers": headers.iter().map(|header| header.name.as_str()).collect::<Vec<_>>(),
-        "service": service.as_str(),
-        "rewrite": match rewrite {
-            PathRewrite::Keep => json!("keep"),
-            PathRewrite::StripPrefix => json!("strip_prefix"),
-            PathRewrite::ReplacePrefix(prefix) => json!({"replace_prefix": prefix}),
-        },
+        "action": rules::action(action),
+        "changed_headers": rules::edits(edits),
         "timeouts": timeouts(own),
     })
 }

@@ -44,7 +44,7 @@ pub fn answer(state: &AdminState, query: &str) -> Result<Value, String> {
             let rest = asked.target.path().get(route.matched_bytes() + 1..)?;
             Some(legacy_name::resolve(rest.split('/').next()?).into_owned())
         }
-        Action::Own(_) => None,
+        Action::Own(_) | Action::Redirect(_) | Action::Fixed(_) => None,
     });
     let known = service.as_deref().and_then(|name| table.services.by_name(name));
     let view = state.view.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,10 +1,10 @@
 //! `/table`: routes in their total order, and the services behind them.
 
 use serde_json::{Value, json};
-use vertice_config::gateway::{HostPattern, PathPattern, PathRewrite};
+use vertice_config::gateway::{PathPattern, PathRewrite};
 
-use super::AdminState;
-use crate::route::{Action, OwnAnswer, Route};
+use super::{AdminState, rules};
+use crate::route::{Action, EditList, OwnAnswer, Route};
 use crate::table::Table;
 
 /// The newest table.
@@ -29,13 +29,10 @@ pub fn route_json(route: &Route, table: &Table) -> Value {
         PathPattern::Exact(path) => ("path", path.as_str()),
         PathPattern::Prefix(prefix) => ("prefix", if prefix.is_empty() { "/" } else { prefix.as_str() }),
     };
-    let host = route.host.as_ref().map(|host| match host {
-        HostPattern::Exact(host) => host.clone(),
-        HostPattern::Wildcard(suffix) => format!("*.{suffix}"),
-    });
+    let changed = |edits: &EditList| rules::edit_list(edits.as_deref().unwrap_or_default());
     json!({
         "name": route.name,
-        "host": host,
+        "host": route.host.as_ref().map(rules::host),
         kind: path,
         "methods": route.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
         "headers": route
@@ -44,6 +41,8 @@ pub fn route_json(route: &Route, table: &Table) -> Value {
             .map(|h| json!({"name": h.name.as_str(), "value": h.value.as_ref().and_then(|v| v.to_str().ok())}))
             .collect::<Vec<_>>(),
         "to": goal(&route.action, table),
+        "request_headers": changed(&route.edits.request),
+        "response_headers": changed(&route.edits.response),
         "built_in": route.built_in,
     })
 }
@@ -53,6 +52,8 @@ fn goal(action: &Action, table: &Table) -> String {
         Action::Own(OwnAnswer::Health) => "the gateway's health".into(),
         Action::Own(OwnAnswer::Status) => "the gateway's status".into(),
         Action::Own(OwnAnswer::HealthCheck) => "a health check of the named service".into(),
+        Action::Redirect(to) => format!("a redirect ({}) to {to}", to.status.as_u16()),
+        Action::Fixed(answer) => format!("a fixed answer ({})", answer.status.as_u16()),
         Action::ToNamed => "the service that the next segment names".into(),
         Action::ToService { slot, rewrite } => {
             let name = table.services.get(*slot).map_or("?", |service| service.name.as_str());

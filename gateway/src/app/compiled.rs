@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use http::HeaderValue;
-use vertice_config::gateway::{GatewayConfig, PathPattern, ServiceConfig};
+use vertice_config::gateway::{GatewayConfig, PathPattern, RouteAction, ServiceConfig};
 
 use crate::discovery::update::Fallbacks;
 use crate::health::Reporter;
 use crate::reload::state::ConfigState;
-use crate::route::{Action, OwnAnswer, Route, Routes};
+use crate::route::{Action, Edits, FixedAnswer, OwnAnswer, Route, Routes, edit_list};
 use crate::table::compile::Fixed;
 use crate::tls::TlsListeners;
 use crate::upstream::{AddressPolicy, UpstreamTls};
@@ -42,6 +42,7 @@ pub(super) fn settings(
         limits: config.limits,
         trusted_proxies: config.trusted_proxies.clone(),
         reason_header: config.reason_header,
+        response_edits: edit_list(&config.headers.response),
         via: lasting.via.clone(),
         policy,
         health: lasting.health.under(&config.health),
@@ -58,8 +59,11 @@ pub(super) fn fixed(
     tls: UpstreamTls,
 ) -> Fixed {
     let named = config.services.iter().map(|service| service.name.clone());
-    let configured: BTreeSet<_> =
-        named.chain(config.routes.iter().map(|route| route.service.clone())).collect();
+    let of_routes = config.routes.iter().filter_map(|route| match &route.action {
+        RouteAction::Service { service, .. } => Some(service.clone()),
+        RouteAction::Redirect(_) | RouteAction::Answer(_) => None,
+    });
+    let configured: BTreeSet<_> = named.chain(of_routes).collect();
     Fixed { workers, configured, policy, newcomers_wait: config.health.active, tls: Some(tls) }
 }
 
@@ -72,16 +76,28 @@ pub(super) fn fallbacks(config: &GatewayConfig) -> Fallbacks {
 /// The configured routes and the gateway's own.
 pub(super) fn routes(config: &GatewayConfig, slot: impl Fn(&str) -> Option<usize>) -> Routes {
     let timeouts = config.timeouts;
+    let general =
+        Edits { request: edit_list(&config.headers.request), response: edit_list(&config.headers.response) };
     let configured = config.routes.iter().filter_map(|route| {
-        // Every service that a route names has a slot: `fixed` lists them.
-        let slot = slot(route.service.as_str())?;
+        let action = match &route.action {
+            RouteAction::Service { service, rewrite } => {
+                // Every service that a route names has a slot: `fixed` lists them.
+                Action::ToService { slot: slot(service.as_str())?, rewrite: rewrite.clone() }
+            }
+            RouteAction::Redirect(redirect) => Action::Redirect(redirect.clone()),
+            RouteAction::Answer(answer) => Action::Fixed(Arc::new(FixedAnswer::of(answer))),
+        };
         Some(Route {
             name: route.name.clone(),
             host: route.host.clone(),
             path: route.path.clone(),
             methods: route.methods.clone(),
             headers: route.headers.clone(),
-            action: Action::ToService { slot, rewrite: route.rewrite.clone() },
+            action,
+            edits: Edits {
+                request: edit_list(&route.edits.request),
+                response: edit_list(&route.edits.response),
+            },
             timeouts: route.timeouts,
             built_in: false,
         })
@@ -93,6 +109,7 @@ pub(super) fn routes(config: &GatewayConfig, slot: impl Fn(&str) -> Option<usize
         methods: Vec::new(),
         headers: Vec::new(),
         action,
+        edits: general.clone(),
         timeouts,
         built_in: true,
     };

@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::turn::Turn;
+use crate::route::EditList;
 use crate::table::Service;
 use crate::telemetry::access_log::Line;
 use crate::upstream::request_body::Progress;
@@ -43,6 +44,8 @@ pub struct Story {
     pub(super) settings: Rc<Settings>,
     pub(super) started: Instant,
     pub(super) asked: Asked,
+    /// What is changed in the answer's header fields.
+    pub(super) edits: EditList,
     pub(super) status: StatusCode,
     pub(super) progress: Option<Rc<Progress>>,
     pub(super) bytes_out: u64,

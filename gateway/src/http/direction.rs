@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Uri;
 use http::uri::PathAndQuery;
-use vertice_config::gateway::PathRewrite;
+use http::{StatusCode, Uri};
+use vertice_config::gateway::{PathRewrite, RedirectPart};
 
 use super::error::GatewayError;
-use crate::route::{Action, OwnAnswer, Route, legacy_name, path};
+use crate::route::{Action, FixedAnswer, OwnAnswer, Route, legacy_name, path};
 use crate::table::{Endpoint, Service, Table};
 
 /// Where a route leads a request.
-pub enum Direction {
+pub enum Direction<'a> {
     /// To an endpoint of `service`, which sees `target`.
     Service {
         /// Whose.
@@ -22,15 +22,22 @@ pub enum Direction {
     },
     /// Nowhere: the gateway answers.
     Own(OwnAnswer),
+    /// Nowhere: an operator wrote the answer.
+    Fixed(&'a FixedAnswer),
     /// Back to the client, who is to ask here.
-    Redirect(String),
+    Redirect(StatusCode, String),
 }
 
 /// Follows `route`.
-pub fn direct(table: &Table, route: &Route, uri: &Uri) -> Result<Direction, GatewayError> {
+pub fn direct<'a>(table: &Table, route: &'a Route, uri: &Uri) -> Result<Direction<'a>, GatewayError> {
     let whole = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     match &route.action {
         Action::Own(what) => Ok(Direction::Own(*what)),
+        Action::Fixed(answer) => Ok(Direction::Fixed(answer)),
+        Action::Redirect(redirect) => {
+            let location = location(&redirect.to, whole, route.matched_bytes());
+            Ok(Direction::Redirect(redirect.status, location))
+        }
         Action::ToService { slot, rewrite } => {
             let service = table.services.get(*slot).ok_or(GatewayError::NoEndpoint)?.clone();
             let target = rewritten(whole, route.matched_bytes(), rewrite);
@@ -49,13 +56,30 @@ pub fn direct(table: &Table, route: &Route, uri: &Uri) -> Result<Direction, Gate
             if !rest.starts_with('/') {
                 // `/v2/name`: the original redirects to the form with a slash, and so do we.
                 let (path, query) = whole.split_at(route.matched_bytes() + 1 + name_end);
-                return Ok(Direction::Redirect(format!("{path}/{query}")));
+                let location = format!("{path}/{query}");
+                return Ok(Direction::Redirect(StatusCode::TEMPORARY_REDIRECT, location));
             }
             let name = legacy_name::resolve(name);
             let service = table.services.by_name(&name).ok_or(GatewayError::NoEndpoint)?.clone();
             Ok(Direction::Service { service, target: rest.to_owned() })
         }
     }
+}
+
+/// Where a client is sent who asked for `whole`. What it asked for never names the host: the operator wrote it, and a path
+/// without one starts with a single slash (browsers take `//name` for a host).
+fn location(to: &[RedirectPart], whole: &str, matched_bytes: usize) -> String {
+    let (path, _) = whole.split_once('?').unwrap_or((whole, ""));
+    let mut location = String::new();
+    for part in to {
+        location.push_str(match part {
+            RedirectPart::Text(text) => text,
+            RedirectPart::Path => path,
+            RedirectPart::Rest => path.get(matched_bytes..).unwrap_or_default(),
+            RedirectPart::Query => whole.get(path.len()..).unwrap_or_default(),
+        });
+    }
+    if location.starts_with("http") { location } else { format!("/{}", location.trim_start_matches('/')) }
 }
 
 /// The target behind a rewrite; the query stays byte for byte.
@@ -85,6 +109,26 @@ pub fn upstream_uri(endpoint: &Endpoint, target: &str) -> Result<Uri, GatewayErr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_request_chooses_the_host_that_it_is_redirected_to() {
+        let text = |text: &str| RedirectPart::Text(text.to_owned());
+        let (path, rest, query) = (RedirectPart::Path, RedirectPart::Rest, RedirectPart::Query);
+        let elsewhere = [text("https://new.example"), path.clone(), query.clone()];
+        let below = [text("/new"), rest.clone(), query.clone()];
+        for (to, whole, location) in [
+            (&elsewhere[..], "/old/a?x=1&y", "https://new.example/old/a?x=1&y"),
+            (&elsewhere, "//evil.example/a", "https://new.example//evil.example/a"),
+            (&elsewhere, "/old", "https://new.example/old"),
+            (&below, "/old/a%2Fb?x", "/new/a%2Fb?x"),
+            (&below, "/old", "/new"),
+            (&[path], "//evil.example", "/evil.example"),
+            (&[rest], "/old//evil.example", "/evil.example"),
+            (&[query], "/old", "/"),
+        ] {
+            assert_eq!(super::location(to, whole, 4), location, "{whole}");
+        }
+    }
 
     #[test]
     fn rewrites_keep_the_query_byte_for_byte() {

@@ -21,6 +21,8 @@ pub enum GatewayError {
     Host(&'static str),
     /// The connection's TLS handshake was for another host, whose certificate is another one.
     Misdirected,
+    /// The host is none of those that its listener redirects to HTTPS.
+    UnknownHost,
     /// The target is longer than the limit.
     TargetTooLong {
         /// The limit.
@@ -62,10 +64,11 @@ pub struct Told {
 
 impl GatewayError {
     /// All reasons, for the metrics.
-    pub const REASONS: [&'static str; 24] = [
+    pub const REASONS: [&'static str; 25] = [
         "bad_path",
         "bad_host",
         "misdirected",
+        "unknown_host",
         "target_too_long",
         "too_many_fields",
         "connect_refused",
@@ -99,6 +102,11 @@ impl GatewayError {
                 StatusCode::MISDIRECTED_REQUEST,
                 "misdirected",
                 "this connection was opened for another host: ask for this one on a connection of its own",
+            ),
+            Self::UnknownHost => told(
+                StatusCode::MISDIRECTED_REQUEST,
+                "unknown_host",
+                "this listener redirects to HTTPS, and this host is none of its own",
             ),
             Self::TargetTooLong { limit_bytes } => Told {
                 status: StatusCode::URI_TOO_LONG,
@@ -256,6 +264,7 @@ mod tests {
             (GatewayError::Path(PathError::Nul), 400, "bad_path"),
             (GatewayError::Host("x"), 400, "bad_host"),
             (GatewayError::Misdirected, 421, "misdirected"),
+            (GatewayError::UnknownHost, 421, "unknown_host"),
             (GatewayError::TargetTooLong { limit_bytes: 1 }, 414, "target_too_long"),
             (GatewayError::TooManyFields { limit: 1 }, 431, "too_many_fields"),
             (GatewayError::Connect, 405, "connect_refused"),

@@ -74,6 +74,16 @@ impl Peer {
         }
     }
 
+    /// Whether it is a proxy that is trusted and says that its client came over TLS.
+    pub fn says_https(&self, headers: &HeaderMap) -> bool {
+        // A second proxy appends: the first one saw the client.
+        self.trusted
+            && headers.get(X_FORWARDED_PROTO).is_some_and(|proto| {
+                let first = proto.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default();
+                first.trim_ascii().eq_ignore_ascii_case(b"https")
+            })
+    }
+
     fn forwarded(&self, host: Option<&HeaderValue>) -> HeaderValue {
         let Some(host) = host else { return value(&self.element) };
         let mut last = self.last.borrow_mut();

@@ -16,6 +16,7 @@ pub mod tunnel;
 pub mod target;
 pub mod request_id;
 pub mod headers;
+pub mod edits;
 pub mod forwarded;
 pub mod grpc;
 pub mod own;

@@ -3,13 +3,16 @@
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
 use serde_json::json;
 use tokio::time::Instant;
+use vertice_config::gateway::HttpsRedirectConfig;
 
 use super::body::Story;
 use super::error::GatewayError;
-use crate::route::{OwnAnswer, legacy_name};
+use crate::route::spec::host_matches;
+use crate::route::{FixedAnswer, OwnAnswer, legacy_name};
 use crate::table::{Service, Table};
 use crate::upstream::RequestBody;
 use crate::upstream::send::{Attempt, send};
@@ -48,12 +51,35 @@ pub async fn answer(
     }
 }
 
-/// 307: the same method and body at `location`, which is a path of ours and never another host's.
-pub fn redirect(location: &str) -> Response<Bytes> {
+/// Sends the client to `location`, whose host no request can choose.
+pub fn redirect(status: StatusCode, location: &str) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
-    if let Ok(location) = HeaderValue::from_str(location) {
+    *response.status_mut() = status;
+    // What is not ASCII in a path goes back as it came.
+    if let Ok(location) = HeaderValue::from_bytes(location.as_bytes()) {
         response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+/// Sends the client to the same place over TLS. Its host is believed where the operator named it: an answer for another one
+/// would be an open redirect for who can put it into a cache.
+pub fn to_https(to: &HttpsRedirectConfig, host: &str, uri: &Uri) -> Result<Response<Bytes>, GatewayError> {
+    if !to.hosts.iter().any(|pattern| host_matches(pattern, host)) {
+        return Err(GatewayError::UnknownHost);
+    }
+    let port = if to.port == 443 { String::new() } else { format!(":{}", to.port) };
+    let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    Ok(redirect(StatusCode::PERMANENT_REDIRECT, &format!("https://{host}{port}{target}")))
+}
+
+/// What an operator wrote.
+pub fn fixed(answer: &FixedAnswer) -> Response<Bytes> {
+    let mut response = Response::new(answer.body.clone());
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers.clone();
+    if answer.status != StatusCode::NO_CONTENT {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(answer.body.len()));
     }
     response
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderValue, VIA};
+use http::header::{CONNECTION, HeaderValue, STRICT_TRANSPORT_SECURITY, VIA};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -23,7 +23,7 @@ use super::direction::{Direction, direct};
 use super::error::GatewayError;
 use super::turn::Turn;
 use super::websocket::{self, Handshake};
-use super::{grpc, headers, own, request_id, target, tunnel};
+use super::{edits, grpc, headers, own, request_id, target, tunnel};
 use crate::route::RequestView;
 use crate::table::{Service, StatusClass};
 use crate::upstream::{RequestBody, ResponseBody};
@@ -52,6 +52,7 @@ pub async fn handle(worker: Rc<Worker>, turn: Turn, request: Request<Incoming>) 
     worker.metrics.requests.one();
     let request_id = request_id::settle(&mut parts.headers, &mut worker.random.borrow_mut());
     let (connection, is_stream) = (turn.connection().clone(), turn.is_stream());
+    let hsts = connection.rules.hsts.as_ref().filter(|_| connection.is_secure(&parts.headers)).cloned();
     let mut story = begin(&worker, turn, &parts, &request_id, &body);
     let result = answer(&mut story, parts, body).await;
     let head = story.started.elapsed();
@@ -60,6 +61,7 @@ pub async fn handle(worker: Rc<Worker>, turn: Turn, request: Request<Incoming>) 
     if let Some(notes) = &mut story.log {
         notes.head = head;
     }
+    let changes = story.edits.take();
     let mut response = match result {
         Ok(Outcome::Answered { mut response, service }) => {
             headers::strip_response(response.headers_mut());
@@ -80,11 +82,22 @@ pub async fn handle(worker: Rc<Worker>, turn: Turn, request: Request<Incoming>) 
         Ok(Outcome::Own(response)) => {
             story.status = response.status();
             story.turn.clock().stream(story.settings.keep_alive, Tick::MAX);
-            response.map(|body| DownstreamBody::own(body, story))
+            let unread = !is_stream && story.has_unread_body();
+            let mut response = response.map(|body| DownstreamBody::own(body, story));
+            if unread {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
         }
         Err(error) => refuse(&worker, error, &request_id, story),
     };
     worker.metrics.answered(StatusClass::of(response.status()));
+    if let Some(changes) = changes {
+        edits::apply(&changes, response.headers_mut());
+    }
+    if let Some(hsts) = hsts {
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts);
+    }
     response.headers_mut().insert(request_id::X_REQUEST_ID, request_id);
     // An HTTP/2 connection is told by itself.
     if !is_stream && worker.last_request_within(&connection.entrance).is_some() {
@@ -101,13 +114,19 @@ async fn answer(story: &mut Story, mut parts: Parts, body: RequestBody) -> Resul
     target::check(&parts.uri, &parts.method, limits.target_bytes)?;
     headers::check_count(&parts.headers, limits.header_count)?;
     let host = target::host(&parts.uri, &parts.headers, parts.version)?;
-    let security = story.turn.connection().security.as_ref();
-    if security.is_some_and(|security| !security.answers_for(&host)) {
+    let connection = story.turn.connection().clone();
+    if connection.security.as_ref().is_some_and(|security| !security.answers_for(&host)) {
         return Err(GatewayError::Misdirected);
+    }
+    if let Some(to) = &connection.rules.https_redirect
+        && !connection.is_secure(&parts.headers)
+    {
+        return own::to_https(to, &host, &parts.uri).map(Outcome::Own);
     }
     let view =
         RequestView { host: &host, path: parts.uri.path(), method: &parts.method, headers: &parts.headers };
     let route = table.routes.find(&view).ok_or(GatewayError::NoRoute)?;
+    story.edits = route.edits.response.clone();
     story.note(|notes| {
         notes.host = host.to_string();
         notes.route = Some(route.name.clone());
@@ -116,7 +135,8 @@ async fn answer(story: &mut Story, mut parts: Parts, body: RequestBody) -> Resul
     let (service, target) = match direct(&table, route, &parts.uri)? {
         Direction::Service { service, target } => (service, target),
         Direction::Own(what) => return own::answer(story, what, &table, &parts).await.map(Outcome::Own),
-        Direction::Redirect(location) => return Ok(Outcome::Own(own::redirect(&location))),
+        Direction::Fixed(answer) => return Ok(Outcome::Own(own::fixed(answer))),
+        Direction::Redirect(status, location) => return Ok(Outcome::Own(own::redirect(status, &location))),
     };
     story.note(|notes| notes.service = Some(service.clone()));
     headers::strip_request(&mut parts.headers, !body.is_empty())?;
@@ -126,6 +146,9 @@ async fn answer(story: &mut Story, mut parts: Parts, body: RequestBody) -> Resul
     headers::settle_host(&mut parts.headers, parts.uri.authority(), service.name.as_str());
     pass_on_via(&mut parts.headers, &story.settings.via)?;
     tell_who_asks(story, &mut parts.headers);
+    if let Some(changes) = &route.edits.request {
+        edits::apply(changes, &mut parts.headers);
+    }
     if handshake.is_some() {
         websocket::ask(&mut parts.headers);
     }
@@ -192,10 +215,12 @@ fn begin(
             generation: 0,
         })
     });
+    let settings = worker.settings();
     Story {
         worker: worker.clone(),
         turn,
-        settings: worker.settings(),
+        edits: settings.response_edits.clone(),
+        settings,
         started: Instant::now(),
         asked: Asked { head_only: parts.method == Method::HEAD, grpc: grpc::is_call(&parts.headers) },
         // What the log says of a client that left before there was an answer; nginx's number for it.
@@ -217,9 +242,7 @@ fn refuse(
     worker.metrics.refused(told.reason);
     story.status = told.status;
     story.note(|notes| notes.reason = Some(told.reason));
-    // Over HTTP/1.1, a body that was not read to its end would be taken for the next request's head.
-    let unread = story.progress.as_ref().is_some_and(|progress| !progress.finished.get());
-    let close = unread && !story.turn.is_stream();
+    let close = story.has_unread_body() && !story.turn.is_stream();
     story.turn.clock().stream(story.settings.keep_alive, Tick::MAX);
     let reason_header = story.settings.reason_header;
     let response = if story.asked.grpc {
@@ -231,6 +254,11 @@ fn refuse(
 }
 
 impl Story {
+    /// Whether the request has a body that was not read to its end. Over HTTP/1.1 it would be taken for the next head.
+    fn has_unread_body(&self) -> bool {
+        self.progress.as_ref().is_some_and(|progress| !progress.finished.get())
+    }
+
     /// Notes something for the log line, if there will be one.
     pub(super) fn note(&mut self, write: impl FnOnce(&mut LogNotes)) {
         if let Some(notes) = &mut self.log {

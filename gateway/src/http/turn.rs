@@ -7,6 +7,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::HeaderMap;
+use vertice_config::gateway::ListenerRules;
+
 use super::forwarded::Peer;
 use crate::listener::entrance::Entrance;
 use crate::tls::Security;
@@ -29,10 +32,19 @@ pub struct Downstream {
     pub peer_text: String,
     /// Where it came in.
     pub entrance: Arc<Entrance>,
+    /// What its listener had to say when it began.
+    pub rules: ListenerRules,
     /// What held when it began.
     pub settings: Rc<Settings>,
     /// HTTP/2 streams under way.
     pub streams: Cell<u32>,
+}
+
+impl Downstream {
+    /// Whether the client's own connection is one over TLS.
+    pub fn is_secure(&self, headers: &HeaderMap) -> bool {
+        self.security.is_some() || self.peer.says_https(headers)
+    }
 }
 
 /// One request on its connection.

@@ -210,6 +210,8 @@ fn stays(present: &[&ListenerConfig], wanted: &[ListenerConfig]) -> Vec<Option<u
 
 #[cfg(test)]
 mod tests {
+    use vertice_config::gateway::ListenerRules;
+
     use super::*;
 
     fn config(name: &str, address: &str) -> ListenerConfig {
@@ -218,6 +220,7 @@ mod tests {
             address: address.parse().unwrap(),
             tls: None,
             proxy_protocol: Vec::new(),
+            rules: ListenerRules::default(),
         }
     }
 

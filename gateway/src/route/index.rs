@@ -127,7 +127,7 @@ mod tests {
     use vertice_config::gateway::{HeaderPattern, TimeoutsConfig};
 
     use super::*;
-    use crate::route::spec::Action;
+    use crate::route::spec::{Action, Edits};
 
     fn route(
         host: Option<HostPattern>,
@@ -150,6 +150,7 @@ mod tests {
             methods,
             headers,
             action: Action::ToNamed,
+            edits: Edits::default(),
             timeouts,
             built_in: false,
         }

@@ -20,4 +20,4 @@ pub mod index;
 pub mod explain;
 
 pub use index::Routes;
-pub use spec::{Action, OwnAnswer, RequestView, Route};
+pub use spec::{Action, EditList, Edits, FixedAnswer, OwnAnswer, RequestView, Route, edit_list};

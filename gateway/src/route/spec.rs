@@ -1,7 +1,13 @@
 //! What a route is and what of a request it looks at.
 
-use http::{HeaderMap, Method};
-use vertice_config::gateway::{HeaderPattern, HostPattern, PathPattern, PathRewrite, TimeoutsConfig};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use vertice_config::gateway::{
+    AnswerConfig, HeaderEdit, HeaderPattern, HostPattern, PathPattern, PathRewrite, RedirectConfig,
+    TimeoutsConfig,
+};
 
 /// A compiled rule.
 #[derive(Clone, Debug)]
@@ -18,6 +24,8 @@ pub struct Route {
     pub headers: Vec<HeaderPattern>,
     /// What happens to a request that matches.
     pub action: Action,
+    /// What is changed on the way.
+    pub edits: Edits,
     /// Time limits.
     pub timeouts: TimeoutsConfig,
     /// Whether the gateway brought this route itself; these come last where all else is equal.
@@ -36,8 +44,48 @@ pub enum Action {
     },
     /// To the service that the first segment after the prefix names.
     ToNamed,
-    /// The gateway answers by itself.
+    /// Nowhere: the client is sent elsewhere.
+    Redirect(RedirectConfig),
+    /// Nowhere: the gateway says what an operator wrote.
+    Fixed(Arc<FixedAnswer>),
+    /// Nowhere: the gateway tells of itself.
     Own(OwnAnswer),
+}
+
+/// An answer that an operator wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FixedAnswer {
+    /// Its status.
+    pub status: StatusCode,
+    /// All its fields but Content-Length.
+    pub headers: HeaderMap,
+    /// May be empty.
+    pub body: Bytes,
+}
+
+impl FixedAnswer {
+    /// As `config` has it.
+    pub fn of(config: &AnswerConfig) -> Self {
+        let headers = config.headers.iter().cloned().collect();
+        Self { status: config.status, headers, body: Bytes::from(config.body.clone()) }
+    }
+}
+
+/// Changes to header fields; `None` where nothing is configured, so that a request then pays one look.
+pub type EditList = Option<Arc<[HeaderEdit]>>;
+
+/// What is changed in the header fields of a route's requests and answers.
+#[derive(Clone, Debug, Default)]
+pub struct Edits {
+    /// On the way to the service.
+    pub request: EditList,
+    /// On the way to the client.
+    pub response: EditList,
+}
+
+/// As the configuration has them.
+pub fn edit_list(edits: &[HeaderEdit]) -> EditList {
+    if edits.is_empty() { None } else { Some(edits.into()) }
 }
 
 /// What the gateway answers by itself on the listeners of its clients.
@@ -108,7 +156,8 @@ impl Route {
     }
 }
 
-fn host_matches(pattern: &HostPattern, host: &str) -> bool {
+/// Whether `host`, in normal form, is one of `pattern`.
+pub fn host_matches(pattern: &HostPattern, host: &str) -> bool {
     match pattern {
         HostPattern::Exact(exact) => host == exact,
         HostPattern::Wildcard(suffix) => {

@@ -75,6 +75,8 @@ impl Inherited {
 
 #[cfg(test)]
 mod tests {
+    use vertice_config::gateway::ListenerRules;
+
     use super::*;
 
     fn inherited(by_name: bool, listeners: &[(&str, &str)]) -> Inherited {
@@ -103,6 +105,7 @@ mod tests {
                 address: wanted.1.parse().unwrap(),
                 tls: None,
                 proxy_protocol: Vec::new(),
+                rules: ListenerRules::default(),
             };
             assert_eq!(inherited.take(&wanted).is_some(), taken, "{there:?} {wanted:?}");
             assert_eq!(inherited.nothing_left().is_ok(), taken || !by_name);

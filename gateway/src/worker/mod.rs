@@ -19,6 +19,7 @@ use vertice_config::gateway::LimitsConfig;
 use crate::health::{Reporter, Testimony};
 use crate::listener::entrance::Entrance;
 use crate::reload::state::ConfigState;
+use crate::route::EditList;
 use crate::table::{CachedTable, Endpoint};
 use crate::telemetry::access_log::LogBuffer;
 use crate::telemetry::metrics::WorkerMetrics;
@@ -39,6 +40,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Whether `x-vertice-reason` is sent.
     pub reason_header: bool,
+    /// What is changed in answers of no route.
+    pub response_edits: EditList,
     /// Our signature in requests that we pass on: protocol and a name that no other process has.
     pub via: http::HeaderValue,
     /// Where connections may not go.
