@@ -130,6 +130,10 @@ async fn two_processes_are_one_registry_and_outlive_their_redis() {
     eventually("both at both", || [&a, &b].iter().all(|r| r.ids() == ["@legacy", "x"])).await;
     assert_eq!(b.call("DELETE", "/deregister/osint_service", "").0, 200);
     assert_eq!(b.ids(), ["x"], "the writer reads its own write");
+    let (status, _, body) = b.call("POST", "/v1/release", "");
+    assert_eq!((status, &body["released"]), (200, &Value::Bool(false)), "nothing to release");
+    server.kill();
+    eventually("degraded", || b.state() == "degraded").await;
     assert_eq!(b.call("POST", "/v1/release", "").0, 409);
 }
 

@@ -154,33 +154,6 @@ async fn a_drained_one_goes_at_its_deadline() {
 }
 
 #[tokio::test]
-async fn too_many_at_once_are_kept_and_the_long_overdue_go() {
-    let server = Server::start(&[]).await;
-    let a = Replica::serving(&server.address()).await;
-    let mut members = Vec::new();
-    for n in 0..20 {
-        let generation = a.registered("osint_service", &format!("x{n}"), 1).await;
-        members.push(format!("{generation:020}:osint_service/x{n}"));
-    }
-    let now: Vec<u64> = server.call(&["TIME"]);
-    let overdue = ((now[0] - 10) * 1000).to_string();
-    for member in &members[..10] {
-        server.call::<i64>(&["ZADD", "vertice:leases", &overdue, member]);
-    }
-    eventually("preserving", || a.state() == SourceState::Preserving).await;
-    assert_eq!(a.count(), 20);
-    let long_overdue = ((now[0] - 601) * 1000).to_string();
-    server.call::<i64>(&["ZADD", "vertice:leases", &long_overdue, &members[0]]);
-    eventually("the one", || a.count() == 19).await;
-    // Renewals end it.
-    for member in &members[1..10] {
-        server.call::<i64>(&["ZADD", "vertice:leases", "99999999999999", member]);
-    }
-    eventually("serving", || a.state() == SourceState::Serving).await;
-    assert_eq!(a.count(), 19);
-}
-
-#[tokio::test]
 async fn a_password_and_a_database_number_are_used() {
     let server = Server::start(&["--requirepass", "s3cret"]).await;
     let a = Replica::serving(&format!("redis://:s3cret@127.0.0.1:{}/3", server.port)).await;

@@ -80,7 +80,7 @@ async fn dispatch(
         Route::Probes => probes::answer(shared, request).await,
         Route::Rejects => rejects::answer(shared, request).await,
         Route::Leases => leases::answer(shared, &request, query),
-        Route::Release => operator::release(shared, &request),
+        Route::Release => operator::release(shared, &request).await,
         Route::Audit => operator::audit(shared, &request),
         Route::Health => Ok(metrics::health(shared)),
         Route::Metrics => Ok(metrics::answer(shared)),

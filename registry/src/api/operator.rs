@@ -89,7 +89,7 @@ pub(super) async fn remove<B>(
 }
 
 /// `POST /v1/release`: self-preservation ends. It concerns all names, so a token for some is not enough.
-pub(super) fn release<B>(shared: &Shared, request: &Request<B>) -> Result<Answer, Refused> {
+pub(super) async fn release<B>(shared: &Shared, request: &Request<B>) -> Result<Answer, Refused> {
     let principal = admit(shared, request, Verb::Admin)?;
     if !principal.may_all() {
         let who = principal.name;
@@ -97,15 +97,7 @@ pub(super) fn release<B>(shared: &Shared, request: &Request<B>) -> Result<Answer
             "self-preservation concerns all services, and the token of '{who}' is not for all names"
         )));
     }
-    if shared.redis.is_some() {
-        return Err(Refused::Conflict(
-            "on Redis there is nothing to release: self-preservation ends when fewer leases are overdue, and what is overdue by ten minutes goes".into(),
-        ));
-    }
-    let (released, stale, position) = shared.write(|store, _| {
-        let stale = store.stats().stale;
-        (store.release(), stale, store.position())
-    })?;
+    let (released, stale, position) = shared.release().await?;
     if released {
         let before = format!("preserving, {stale} stale");
         let after = "serving".into();

@@ -32,17 +32,9 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Resul
         let why = format!("{} instances, {MAX_DEAD} are allowed", probes.dead.len());
         return Err(Refused::field(FieldError::body("dead", "limit", why)));
     }
-    let removed = shared.write(|store, now| {
-        let mut removed = 0_usize;
-        for (service, id, generation) in &probes.dead {
-            if principal.may(service.as_str())
-                && store.proven_dead(service.as_str(), id.as_str(), *generation, now)
-            {
-                removed += 1;
-            }
-        }
-        removed
-    })?;
+    let mut dead = probes.dead;
+    dead.retain(|(service, _, _)| principal.may(service.as_str()));
+    let removed = shared.proven_dead(&dead).await?;
     if removed > 0 {
         tracing::info!(%gateway, removed, by = principal.name, "stale instances were proven dead and removed");
     }

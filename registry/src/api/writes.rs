@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vertice_process::clock;
 use vertice_registry_api::register::Registration;
-use vertice_registry_api::{Epoch, Instance, Position, ServiceName};
+use vertice_registry_api::{Epoch, Instance, InstanceId, Position, ServiceName};
 
 use super::refused::Refused;
 use super::shared::Shared;
@@ -112,6 +112,36 @@ impl Shared {
             // Handles on Redis mean the same in every epoch.
             Some(redis) => Ok(redis.beat_batch(self, leases, may)),
         }
+    }
+
+    /// How many of `dead` were stale, of that generation, and are removed.
+    pub(super) async fn proven_dead(
+        &self,
+        dead: &[(ServiceName, InstanceId, u64)],
+    ) -> Result<usize, Refused> {
+        let Some(redis) = &self.redis else {
+            return self.write(|store, now| {
+                let proven = dead.iter().filter(|(service, id, generation)| {
+                    store.proven_dead(service.as_str(), id.as_str(), *generation, now)
+                });
+                proven.count()
+            });
+        };
+        Ok(redis.proven_dead(self, dead).await)
+    }
+
+    /// Whether self-preservation was on and has ended, and how many were stale then.
+    pub(super) async fn release(&self) -> Result<(bool, usize, Position), Refused> {
+        let Some(redis) = &self.redis else {
+            return self.write(|store, _| {
+                let stale = store.stats().stale;
+                (store.release(), stale, store.position())
+            });
+        };
+        let stale = self.store().stats().stale;
+        let away = "Redis is away: nothing is removed until it is back, so there is nothing to release yet";
+        let released = redis.release(self).await.ok_or_else(|| Refused::Conflict(away.into()))?;
+        Ok((released, stale, self.at().0))
     }
 
     fn split<T>(&self, done: Result<(T, Position), Refusal>) -> Written<T> {

@@ -100,27 +100,19 @@ impl RedisStore {
     ) -> Result<Beat, Refusal> {
         let key = Key::new(service, id);
         let beaten = with(memory, |store, now| {
-            let beat = store.beat(service, id, generation, now)?;
-            if let Some(held) = store.get(service, id) {
-                self.mirror().beat(key.clone(), held.generation, beat.ttl_s);
-            }
-            Ok(beat)
+            let beat = store.follow_beat(service, id, generation, now)?;
+            self.mirror().beat(key.clone(), beat);
+            Ok(Beat { ttl_s: beat.ttl_s })
         });
         match beaten {
             Err(Refusal::Unknown) if self.link().is_some() && Key::parse(key.as_str()).is_ok() => {}
             answer => return answer,
         }
-        let done = self
-            .commit(memory, &key, |held| match decide::owned(held, generation) {
-                Ok(held) => Decision::Renew { generation: held.generation, ttl_s: held.lease.ttl_s },
-                Err(refusal) => Decision::Refuse(refusal),
-            })
-            .await?;
+        let done = self.commit(memory, &key, |held| decide::renew(held, generation)).await?;
         match done.decision {
             Decision::Renew { ttl_s, .. } => Ok(Beat { ttl_s }),
-            Decision::Refuse(_) | Decision::Put(_) | Decision::Remove(_) | Decision::Nothing => {
-                Err(Refusal::Unknown)
-            }
+            Decision::Put(put) => Ok(Beat { ttl_s: put.instance.lease.ttl_s }),
+            Decision::Refuse(_) | Decision::Remove(_) | Decision::Nothing => Err(Refusal::Unknown),
         }
     }
 
@@ -139,13 +131,13 @@ impl RedisStore {
                 let beat = key.and_then(|key| {
                     let (service, id) = key.halves();
                     store.get(service, id).filter(|held| may(&held.service))?;
-                    let beat = store.beat(service, id, Some(generation), now).ok()?;
-                    mirror.beat(key.clone(), generation, beat.ttl_s);
-                    Some(beat)
+                    let beat = store.follow_beat(service, id, Some(generation), now).ok()?;
+                    mirror.beat(key.clone(), beat);
+                    Some(beat.ttl_s)
                 });
                 match beat {
                     None => batch.lost.push(handle),
-                    Some(Beat { ttl_s }) => {
+                    Some(ttl_s) => {
                         batch.renewed += 1;
                         batch.shortest_ttl_s = Some(batch.shortest_ttl_s.map_or(ttl_s, |s| s.min(ttl_s)));
                     }

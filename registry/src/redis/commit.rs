@@ -101,7 +101,7 @@ impl RedisStore {
                         with(memory, |store, now| {
                             let (service, id) = key.halves();
                             // Not in memory yet: the stream brings it with a full lease.
-                            let _ = store.beat(service, id, Some(*generation), now);
+                            let _ = store.follow_beat(service, id, Some(*generation), now);
                         });
                         return Ok(Ok(Self::done(memory, decision, held)));
                     }
@@ -175,9 +175,10 @@ impl RedisStore {
             match &decision {
                 Decision::Refuse(refusal) => return Err(refusal.clone()),
                 Decision::Nothing => {}
-                Decision::Renew { generation, ttl_s } => {
-                    let _ = store.beat(service, id, Some(*generation), now);
-                    mirror.beat(key.clone(), *generation, *ttl_s);
+                Decision::Renew { generation, .. } => {
+                    if let Ok(beat) = store.follow_beat(service, id, Some(*generation), now) {
+                        mirror.beat(key.clone(), beat);
+                    }
                 }
                 Decision::Put(put) => {
                     let mut instance = put.instance.clone();
@@ -221,10 +222,13 @@ impl RedisStore {
     /// Waits until memory has what was written, so that its writer reads it here. False: the link was cut before that.
     async fn followed(&self, link: &Arc<Link>, done: &Done) -> bool {
         match &done.decision {
-            Decision::Put(_) | Decision::Remove(_) => {}
-            Decision::Refuse(_) | Decision::Renew { .. } | Decision::Nothing => return true,
+            Decision::Put(_) | Decision::Remove(_) => self.followed_to(link, done.position).await,
+            Decision::Refuse(_) | Decision::Renew { .. } | Decision::Nothing => true,
         }
-        let wanted = done.position;
+    }
+
+    /// Waits until memory is at `wanted`. False: the link was cut before that.
+    pub(super) async fn followed_to(&self, link: &Arc<Link>, wanted: Position) -> bool {
         let reached = |at: &Option<Position>| {
             at.is_some_and(|at| at.epoch == wanted.epoch && at.revision >= wanted.revision)
         };

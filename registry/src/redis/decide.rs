@@ -56,17 +56,33 @@ pub(super) fn register(held: Option<&Instance>, wanted: &Registration, by: &str,
     let newer = after.incarnation > before.incarnation;
     after.generation = before.generation;
     after.registered_at_ms = before.registered_at_ms;
+    // Being stale is not content of the registrant's; a renewal takes it back.
+    after.stale = before.stale;
     // An operator's word outlives the process that it was about, until the record goes.
     after.status_override = before.status_override;
     if !newer && after == *before {
-        return Decision::Renew { generation: before.generation, ttl_s: before.lease.ttl_s };
+        return renew(Some(before), None);
     }
+    after.stale = false;
     let draws = newer || after.incarnation == 0;
     if draws {
         after.registered_at_ms = unix_ms;
     }
     let drain = if after.status == Status::Draining { Drain::Keep } else { Drain::Clear };
     Decision::Put(Box::new(Put { instance: after, draws, created: false, renews: true, drain }))
+}
+
+/// A heartbeat for `held`: only the lease, unless it is stale.
+pub(super) fn renew(held: Option<&Instance>, generation: Option<u64>) -> Decision {
+    match owned(held, generation) {
+        Err(refusal) => Decision::Refuse(refusal),
+        Ok(held) if held.stale => {
+            let instance = Instance { stale: false, ..held.clone() };
+            let put = Put { instance, draws: false, created: false, renews: true, drain: Drain::Keep };
+            Decision::Put(Box::new(put))
+        }
+        Ok(held) => Decision::Renew { generation: held.generation, ttl_s: held.lease.ttl_s },
+    }
 }
 
 /// Changing some fields of `held`.
@@ -164,6 +180,9 @@ mod tests {
         Register(Box<Registration>),
         Patch(Option<u64>, Patch),
         Deregister(Option<u64>),
+        Beat(Option<u64>),
+        /// Its lease ran out and was kept.
+        Mark,
     }
 
     fn status() -> impl Strategy<Value = Status> {
@@ -201,6 +220,8 @@ mod tests {
             3 => registration().prop_map(|r| Call::Register(Box::new(r))),
             2 => (generation(), patch).prop_map(|(g, p)| Call::Patch(g, p)),
             1 => generation().prop_map(Call::Deregister),
+            1 => generation().prop_map(Call::Beat),
+            1 => Just(Call::Mark),
         ]
     }
 
@@ -240,6 +261,19 @@ mod tests {
                         prop_assert_eq!(removed.clone().err(), refusal(&decision));
                         prop_assert_eq!(removed == Ok(true), matches!(decision, Decision::Remove(_)));
                         decision
+                    }
+                    Call::Beat(generation) => {
+                        let refused = store.beat("ab", id, *generation, Duration::ZERO).err();
+                        let decision = renew(held.as_ref(), *generation);
+                        prop_assert_eq!(refused, refusal(&decision));
+                        decision
+                    }
+                    Call::Mark => {
+                        held = held.map(|held| Instance { stale: true, ..held });
+                        if let Some(stale) = &held {
+                            store.follow_upsert(std::sync::Arc::new(stale.clone()), Duration::ZERO);
+                        }
+                        Decision::Nothing
                     }
                 };
                 match decision {

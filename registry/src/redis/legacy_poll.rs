@@ -135,7 +135,9 @@ async fn take(
             // Their heartbeats count here; ours are in the hash already.
             with(memory, |store, now| {
                 let (service, id) = key.halves();
-                let _ = store.beat(service, id, None, now);
+                if let Ok(beat) = store.follow_beat(service, id, None, now) {
+                    shared.mirror().heard(key, beat.generation, beat.stale);
+                }
             });
             return Ok(());
         }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::decide::Drain;
 use super::record::Key;
+use crate::store::SharedBeat;
 
 /// Removals that are said again after a failover.
 const REMEMBERED_REMOVALS: usize = 10_000;
@@ -39,6 +40,8 @@ pub(super) struct Mirror {
     dirty: HashMap<Key, (Dirty, u64)>,
     changes: u64,
     pub(super) beats: HashMap<Key, Beaten>,
+    /// Stale ones that were heard, with the generation: their marks are to be taken back.
+    pub(super) to_freshen: HashMap<Key, u64>,
     /// `@legacy` instances that were heard since somebody asked.
     pub(super) legacy_heard: HashSet<Key>,
     removed: VecDeque<(Key, u64)>,
@@ -72,6 +75,7 @@ impl Mirror {
             self.by_handle.remove(&key.handle());
         }
         self.beats.remove(key);
+        self.to_freshen.remove(key);
         if said {
             self.removed.push_back((key.clone(), generation));
             if self.removed.len() > REMEMBERED_REMOVALS {
@@ -135,12 +139,20 @@ impl Mirror {
     }
 
     /// Notes a heartbeat to be told with the next batch.
-    pub(super) fn beat(&mut self, key: Key, generation: u64, ttl_s: u32) {
+    pub(super) fn beat(&mut self, key: Key, SharedBeat { ttl_s, generation, stale }: SharedBeat) {
+        self.heard(&key, generation, stale);
         if key.is_legacy() {
             self.legacy_heard.insert(key.clone());
         }
         let lost = self.beats.get(&key).is_some_and(|before| before.lost && before.generation == generation);
         self.beats.insert(key, Beaten { generation, ttl_s, lost });
+    }
+
+    /// The holder of `generation` lives; `stale`: it bears the mark.
+    pub(super) fn heard(&mut self, key: &Key, generation: u64, stale: bool) {
+        if stale {
+            self.to_freshen.insert(key.clone(), generation);
+        }
     }
 }
 

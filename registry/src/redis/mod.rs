@@ -15,6 +15,7 @@ mod commit;
 mod calls;
 mod resync;
 mod follow;
+mod sweep;
 mod upkeep;
 pub mod literal;
 mod legacy;
@@ -102,6 +103,11 @@ impl RedisStore {
             "registry-redis-beats",
             upkeep::tell_beats(self.clone(), memory.clone(), shutdown.clone()),
         );
+        tasks::spawn(
+            "registry-redis-freshen",
+            upkeep::freshen(self.clone(), memory.clone(), shutdown.clone()),
+        );
+        tasks::spawn("registry-redis-time", upkeep::observe(memory.clone(), shutdown.clone()));
         tasks::spawn("registry-redis-upkeep", upkeep::keep_up(self.clone(), memory, shutdown.clone()));
     }
 

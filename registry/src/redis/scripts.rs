@@ -6,7 +6,7 @@ use redis::aio::MultiplexedConnection;
 use super::link::{Away, away};
 
 /// What all scripts may touch, in the order of `prelude.lua`.
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "vertice:meta",
     "vertice:instances",
     "vertice:leases",
@@ -14,6 +14,7 @@ const KEYS: [&str; 7] = [
     "vertice:changes",
     "vertice:gone",
     "vertice:expired",
+    "vertice:stale",
 ];
 pub(super) const INSTANCES: &str = "vertice:instances";
 pub(super) const CHANGES: &str = "vertice:changes";
@@ -28,12 +29,22 @@ pub(super) enum Script {
     Assert,
     Beat,
     Sweep,
+    Settle,
+    Release,
     PublishLegacy,
 }
 
 impl Script {
-    const ALL: [Self; 6] =
-        [Self::Join, Self::Change, Self::Assert, Self::Beat, Self::Sweep, Self::PublishLegacy];
+    const ALL: [Self; 8] = [
+        Self::Join,
+        Self::Change,
+        Self::Assert,
+        Self::Beat,
+        Self::Sweep,
+        Self::Settle,
+        Self::Release,
+        Self::PublishLegacy,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -42,6 +53,8 @@ impl Script {
             Self::Assert => "assert.lua",
             Self::Beat => "beat.lua",
             Self::Sweep => "sweep.lua",
+            Self::Settle => "settle.lua",
+            Self::Release => "release.lua",
             Self::PublishLegacy => "publish_legacy.lua",
         }
     }
@@ -53,6 +66,8 @@ impl Script {
             Self::Assert => include_str!("scripts/assert.lua"),
             Self::Beat => include_str!("scripts/beat.lua"),
             Self::Sweep => include_str!("scripts/sweep.lua"),
+            Self::Settle => include_str!("scripts/settle.lua"),
+            Self::Release => include_str!("scripts/release.lua"),
             Self::PublishLegacy => include_str!("scripts/publish_legacy.lua"),
         }
     }

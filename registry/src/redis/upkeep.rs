@@ -1,19 +1,21 @@
-//! What a replica does beside following: tells Redis of heartbeats, sweeps, and looks whether Redis is still the one.
+//! What a replica does beside following: tells Redis of heartbeats, takes marks of staleness back, and looks whether Redis
+//! is still the one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use tokio::time::{MissedTickBehavior, interval};
 use vertice_process::shutdown::Shutdown;
-use vertice_registry_api::SourceState;
 
 use super::commit::beat;
+use super::decide;
 use super::legacy_poll::Poll;
 use super::link::{Away, Link};
 use super::mirror::Beaten;
 use super::record::Key;
-use super::scripts::Script;
-use super::{Memory, RedisStore, with};
+use super::{Memory, RedisStore, sweep, with};
+use crate::store::{Store, TICK};
 
 /// How long heartbeats are gathered: far less than any lease, and many in one call.
 const GATHER: Duration = Duration::from_millis(500);
@@ -21,14 +23,8 @@ const GATHER: Duration = Duration::from_millis(500);
 const BEATS: usize = 500;
 /// Between two sweeps.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Removals in one call.
-const BATCH: u64 = 200;
-/// Without a sweep for so long, leases could not be renewed either.
-const STANDSTILL_MS: u64 = 5_000;
-/// Expiries within it are counted together.
-const WINDOW_MS: u64 = 60_000;
-/// However many run out at once: what is overdue for so long goes.
-const PATIENCE_MS: u64 = 600_000;
+/// Marks that are taken back at once: one call each, many in flight.
+const FRESHENED: usize = 64;
 
 /// Tells Redis of heartbeats until `shutdown`.
 pub(super) async fn tell_beats(store: RedisStore, memory: Arc<dyn Memory>, mut shutdown: Shutdown) {
@@ -86,6 +82,50 @@ fn keep_lost(store: &RedisStore, batch: &[(Key, Beaten)], lost: &[usize]) -> usi
     gone
 }
 
+/// Takes the mark of staleness off those that were heard, until `shutdown`. Apart from the heartbeats: each is a change,
+/// and the leases of a whole fleet must not wait for them.
+pub(super) async fn freshen(store: RedisStore, memory: Arc<dyn Memory>, mut shutdown: Shutdown) {
+    let mut ticks = interval(GATHER);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = shutdown.pulled() => return,
+        }
+        let heard = std::mem::take(&mut store.mirror().to_freshen);
+        let all = futures_util::stream::iter(heard).for_each_concurrent(FRESHENED, |(key, generation)| {
+            let (store, memory) = (&store, &*memory);
+            async move {
+                let done = store.commit(memory, &key, |held| decide::renew(held, Some(generation))).await;
+                if let Err(refusal) = done {
+                    tracing::debug!(
+                        key = key.as_str(),
+                        ?refusal,
+                        "a stale instance that was heard is gone by now"
+                    );
+                }
+            }
+        });
+        tokio::select! {
+            () = all => {}
+            () = shutdown.pulled() => return,
+        }
+    }
+}
+
+/// Lets the store see that time passes, until `shutdown`.
+pub(super) async fn observe(memory: Arc<dyn Memory>, mut shutdown: Shutdown) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = shutdown.pulled() => return,
+        }
+        with(&*memory, Store::observe);
+    }
+}
+
 /// Sweeps and looks after the link until `shutdown`.
 pub(super) async fn keep_up(store: RedisStore, memory: Arc<dyn Memory>, mut shutdown: Shutdown) {
     let mut ticks = interval(SWEEP);
@@ -99,10 +139,7 @@ pub(super) async fn keep_up(store: RedisStore, memory: Arc<dyn Memory>, mut shut
         let Some((link, epoch)) = store.link() else { continue };
         let kept = async {
             Link::clone(&link).check(&store.0.settings.address).await?;
-            let state = sweep(&store, &link, &epoch).await?;
-            if store.holds(&link) {
-                with(&*memory, |store, _| store.follow_state(state));
-            }
+            sweep::sweep(&store, &*memory, &link, &epoch).await?;
             if store.0.settings.legacy {
                 poll.look(&store, &*memory, &link, &epoch).await?;
             }
@@ -116,36 +153,5 @@ pub(super) async fn keep_up(store: RedisStore, memory: Arc<dyn Memory>, mut shut
             }
             () = shutdown.pulled() => return,
         }
-    }
-}
-
-/// Removes what ran out; what the sweep makes of the registry's state.
-async fn sweep(store: &RedisStore, link: &Link, epoch: &str) -> Result<SourceState, Away> {
-    let legacy = if store.0.settings.legacy { "1" } else { "" };
-    let arguments = [
-        epoch.to_owned(),
-        BATCH.to_string(),
-        store.0.settings.grace.as_millis().to_string(),
-        STANDSTILL_MS.to_string(),
-        legacy.to_owned(),
-        WINDOW_MS.to_string(),
-        PATIENCE_MS.to_string(),
-    ];
-    loop {
-        let answer: Vec<String> = link.run(Script::Sweep, &arguments).await?;
-        let number = |index: usize| answer.get(index).and_then(|text| text.parse::<u64>().ok());
-        let (Some(now), Some(grace_until), Some(preserving), Some(removed)) =
-            (number(1), number(2), number(3), number(4))
-        else {
-            return Err(Away("sweep.lua: another epoch has begun".into()));
-        };
-        if removed < BATCH {
-            return Ok(match (now < grace_until, preserving) {
-                (true, _) => SourceState::Warming,
-                (false, 0) => SourceState::Serving,
-                (false, _) => SourceState::Preserving,
-            });
-        }
-        tokio::task::yield_now().await;
     }
 }

@@ -30,6 +30,7 @@ impl Store {
                     kept.insert(slot);
                     if self.slots.get(slot).is_some_and(|held| *held.instance != *instance) {
                         self.replace(slot, (*instance).clone());
+                        self.follow_mark(slot, lease_ms);
                     }
                 }
             }
@@ -49,7 +50,11 @@ impl Store {
         if let Some(slot) = self.find(instance.service.as_str(), instance.instance_id.as_str()) {
             let ttl_s = instance.lease.ttl_s;
             self.replace(slot, (*instance).clone());
-            self.renew(slot, ttl_s, lease_ms);
+            if instance.stale {
+                self.follow_mark(slot, lease_ms);
+            } else {
+                self.renew(slot, ttl_s, lease_ms);
+            }
         } else if self.take_in(&instance, lease_ms).is_some() {
             self.log.push(Change::Upsert(instance), self.digest);
         }
@@ -64,11 +69,16 @@ impl Store {
         reason: RemovalReason,
         now: Duration,
     ) {
-        self.clock.observe(now);
+        let lease_ms = self.clock.observe(now);
         if reason == RemovalReason::Expired {
             self.expired_total += 1;
         }
         if let Some(slot) = self.find(service.as_str(), instance_id.as_str()) {
+            let gone = self.slots.get(slot).map(|held| held.instance.clone());
+            // A stale one is counted as long as it is there.
+            if let Some(gone) = gone.filter(|gone| reason == RemovalReason::Expired && !gone.stale) {
+                self.preservation.expired(gone.zone.as_deref(), gone.lease.ttl_s, lease_ms);
+            }
             self.remove(slot, reason);
         } else {
             let (service, instance_id) = (service.clone(), instance_id.clone());
@@ -124,6 +134,7 @@ impl Store {
         count_up(&mut self.principals, &instance.registered_by);
         self.preservation.enter(instance.zone.as_deref());
         self.digest.add(instance);
+        self.follow_mark(slot, beat_ms);
         Some(slot)
     }
 }

@@ -18,6 +18,7 @@ mod read;
 mod restore;
 mod leases;
 mod follow;
+mod shared_leases;
 pub mod acks;
 pub mod rejects;
 #[cfg(test)]
@@ -40,8 +41,10 @@ pub use clock::TICK;
 pub use lease::{Advanced, BatchBeat, Beat};
 pub use leases::LeaseView;
 pub use log::{Change, Delta};
+pub use preserve::{LONGEST_STALE, SharedPhase};
 pub use read::{Shown, Stats, View};
 pub use register::{Registered, Registrant};
+pub use shared_leases::{Judged, SharedBeat};
 
 use clock::{LeaseClock, millis};
 use flapping::Flapping;

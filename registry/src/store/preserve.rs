@@ -21,7 +21,7 @@ const SMALLEST_ZONE: usize = 6;
 /// Two intervals of clients that beat every 30 s: so long must the losses be below the limit before it ends.
 pub(super) const CALM: Duration = Duration::from_mins(1);
 /// A lease is stale for so long at most.
-pub(super) const LONGEST_STALE: Duration = Duration::from_mins(10);
+pub const LONGEST_STALE: Duration = Duration::from_mins(10);
 /// It lasts so long at most. Longer than a stale lease, so only a fleet in which much dies all the time gets here.
 pub(super) const LONGEST: Duration = Duration::from_mins(15);
 /// Stale leases are removed at this share of all per second, in percent, and one at least: the tables of a thousand
@@ -37,6 +37,27 @@ struct Zone {
     expired: usize,
 }
 
+/// All that is compared: a count of what is lost, whole and by zone.
+#[derive(Clone, Debug, Default)]
+struct Losses {
+    all: Zone,
+    zones: BTreeMap<String, Zone>,
+}
+
+/// A phase as replicas share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedPhase {
+    /// Expiry is carried out, and counted.
+    Watching,
+    /// Nothing is removed for expiry before its time.
+    Preserving {
+        /// How long it has lasted.
+        age: Duration,
+    },
+    /// It was ended by an operator or by time.
+    Released,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Expiry is carried out, and counted.
@@ -50,8 +71,7 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Preservation {
     phase: Phase,
-    all: Zone,
-    zones: BTreeMap<String, Zone>,
+    losses: Losses,
     /// Removed ones by the second in which they stop counting, and by zone.
     counting: BTreeMap<u64, BTreeMap<Option<String>, usize>>,
     /// Stale slots, the oldest first.
@@ -66,8 +86,7 @@ impl Preservation {
     pub(super) fn new() -> Self {
         Self {
             phase: Phase::Watching,
-            all: Zone::default(),
-            zones: BTreeMap::new(),
+            losses: Losses::default(),
             counting: BTreeMap::new(),
             stale: BTreeSet::new(),
             second_s: 0,
@@ -77,36 +96,67 @@ impl Preservation {
 
     /// An instance in `zone` is there from now on.
     pub(super) fn enter(&mut self, zone: Option<&str>) {
-        self.change(zone, |counts| counts.live += 1);
+        self.losses.change(zone, |counts| counts.live += 1);
     }
 
     /// It is not any more.
     pub(super) fn leave(&mut self, zone: Option<&str>) {
-        self.change(zone, |counts| counts.live = counts.live.saturating_sub(1));
+        self.losses.change(zone, |counts| counts.live = counts.live.saturating_sub(1));
     }
 
     /// Whether a lease that ran out may go. If not, it is to be marked stale.
     pub(super) fn may_expire(&mut self, zone: Option<&str>, ttl_s: u32, lease_ms: u64) -> bool {
-        if self.phase == Phase::Watching && self.too_many_with(zone) {
+        if self.phase == Phase::Watching && self.losses.too_many_with(zone) {
             self.phase = Phase::Preserving { since_ms: lease_ms, calm_since_ms: None };
         }
-        if self.since_ms().is_some() {
-            return false;
+        let may = self.since_ms().is_none();
+        if may {
+            self.expired(zone, ttl_s, lease_ms);
         }
+        may
+    }
+
+    /// As [`Self::may_expire`], for all of `overdue` in their order, by their zones. None is counted: each is when it has
+    /// gone, by [`Self::expired`]. `counting`: how many count as removed, where somebody knows better.
+    pub(super) fn may_expire_all<'z>(
+        &mut self,
+        overdue: impl IntoIterator<Item = Option<&'z str>>,
+        counting: usize,
+        lease_ms: u64,
+    ) -> Vec<bool> {
+        let mut losses = self.losses.clone();
+        losses.all.expired = losses.all.expired.max(counting);
+        let judge = |zone: Option<&str>| {
+            if self.phase == Phase::Watching && losses.too_many_with(zone) {
+                self.phase = Phase::Preserving { since_ms: lease_ms, calm_since_ms: None };
+            }
+            let may = self.since_ms().is_none();
+            if may {
+                losses.change(zone, |counts| {
+                    counts.live = counts.live.saturating_sub(1);
+                    counts.expired += 1;
+                });
+            }
+            may
+        };
+        overdue.into_iter().map(judge).collect()
+    }
+
+    /// A lease that ran out was removed.
+    pub(super) fn expired(&mut self, zone: Option<&str>, ttl_s: u32, lease_ms: u64) {
         let until_s = lease_ms / 1000 + u64::from(ttl_s.max(limits::DEFAULT_TTL_S));
         *self.counting.entry(until_s).or_default().entry(zone.map(str::to_owned)).or_default() += 1;
-        self.change(zone, |counts| counts.expired += 1);
-        true
+        self.losses.change(zone, |counts| counts.expired += 1);
     }
 
     pub(super) fn mark(&mut self, slot: u32, zone: Option<&str>, since_ms: u64) {
         self.stale.insert((since_ms, slot));
-        self.change(zone, |counts| counts.stale += 1);
+        self.losses.change(zone, |counts| counts.stale += 1);
     }
 
     pub(super) fn unmark(&mut self, slot: u32, zone: Option<&str>, since_ms: u64) {
         if self.stale.remove(&(since_ms, slot)) {
-            self.change(zone, |counts| counts.stale = counts.stale.saturating_sub(1));
+            self.losses.change(zone, |counts| counts.stale = counts.stale.saturating_sub(1));
         }
     }
 
@@ -117,17 +167,18 @@ impl Preservation {
             return;
         }
         self.second_s = now_s;
-        self.allowance = (self.all.live * PERCENT_PER_SECOND / 100).max(1);
+        self.allowance = self.pace();
         while let Some(first) = self.counting.first_entry().filter(|entry| *entry.key() <= now_s) {
             for (zone, count) in first.remove() {
-                self.change(zone.as_deref(), |counts| counts.expired = counts.expired.saturating_sub(count));
+                self.losses
+                    .change(zone.as_deref(), |counts| counts.expired = counts.expired.saturating_sub(count));
             }
         }
         self.phase = match self.phase {
-            Phase::Released if self.too_many() => Phase::Released,
+            Phase::Released if self.losses.too_many() => Phase::Released,
             Phase::Watching | Phase::Released => Phase::Watching,
             Phase::Preserving { since_ms, .. } if lease_ms >= since_ms + millis(LONGEST) => Phase::Released,
-            Phase::Preserving { since_ms, .. } if self.too_many() => {
+            Phase::Preserving { since_ms, .. } if self.losses.too_many() => {
                 Phase::Preserving { since_ms, calm_since_ms: None }
             }
             Phase::Preserving { since_ms, calm_since_ms } => {
@@ -163,7 +214,7 @@ impl Preservation {
 
     /// Judges what a restart found: many that were stale before are still no reason to remove them.
     pub(super) fn warmed(&mut self, lease_ms: u64) {
-        if self.too_many() {
+        if self.losses.too_many() {
             self.phase = Phase::Preserving { since_ms: lease_ms, calm_since_ms: None };
         }
     }
@@ -180,6 +231,39 @@ impl Preservation {
         self.stale.len()
     }
 
+    /// How many stale ones may go in a second.
+    pub(super) fn pace(&self) -> usize {
+        (self.losses.all.live * PERCENT_PER_SECOND / 100).max(1)
+    }
+
+    /// The phase is that of the others. Its end is by their clock; to who asks, a process that is younger than it says its
+    /// own age.
+    pub(super) fn adopt(&mut self, shared: SharedPhase, lease_ms: u64) {
+        self.phase = match (shared, self.phase) {
+            (SharedPhase::Watching, _) => Phase::Watching,
+            (SharedPhase::Released, _) => Phase::Released,
+            (SharedPhase::Preserving { age }, _) if age >= LONGEST => Phase::Released,
+            (SharedPhase::Preserving { age }, before) => {
+                let calm_since_ms = match before {
+                    Phase::Preserving { calm_since_ms, .. } => calm_since_ms,
+                    Phase::Watching | Phase::Released => None,
+                };
+                Phase::Preserving { since_ms: lease_ms.saturating_sub(millis(age)), calm_since_ms }
+            }
+        };
+    }
+
+    /// The phase for the others.
+    pub(super) fn shared(&self, lease_ms: u64) -> SharedPhase {
+        match self.phase {
+            Phase::Watching => SharedPhase::Watching,
+            Phase::Preserving { since_ms, .. } => SharedPhase::Preserving { age: age(since_ms, lease_ms) },
+            Phase::Released => SharedPhase::Released,
+        }
+    }
+}
+
+impl Losses {
     fn too_many(&self) -> bool {
         over_all(self.all, 0) || self.zones.values().any(|zone| over_zone(*zone, 0))
     }

@@ -7,7 +7,7 @@ use vertice_registry_api::register::Registration;
 use vertice_registry_api::watch::RemovalReason;
 use vertice_registry_api::{Epoch, SourceState};
 
-use super::preserve::{CALM, LONGEST, LONGEST_STALE};
+use super::preserve::{CALM, LONGEST, LONGEST_STALE, Preservation, SharedPhase};
 use super::{Change, Registrant, Store, StoreLimits};
 
 const EPOCH: Epoch = Epoch(7);
@@ -435,4 +435,58 @@ impl Trial {
             }
         }
     }
+}
+
+/// A replica's view of `live` instances of no zone.
+fn view_of(live: usize) -> Preservation {
+    let mut view = Preservation::new();
+    (0..live).for_each(|_| view.enter(None));
+    view
+}
+
+#[test]
+fn many_are_judged_as_one_by_one_and_not_counted_before_they_are_gone() {
+    for (live, overdue) in [(20, 12), (100, 14), (100, 15), (100, 16), (1000, 400)] {
+        let (mut batch, mut single) = (view_of(live), view_of(live));
+        let mut one_by_one = Vec::new();
+        for _ in 0..overdue {
+            one_by_one.push(single.may_expire(None, 60, 5_000));
+            if one_by_one.last() == Some(&true) {
+                single.leave(None);
+            } else {
+                single.mark(0, None, 5_000);
+            }
+        }
+        let zones = || std::iter::repeat_n(None, overdue);
+        assert_eq!(batch.may_expire_all(zones(), 0, 5_000), one_by_one, "{overdue} of {live}");
+        batch.adopt(SharedPhase::Watching, 5_000);
+        assert_eq!(batch.may_expire_all(zones(), 0, 5_000), one_by_one, "it counted nothing");
+    }
+    let mut view = view_of(20);
+    let zones = || std::iter::repeat_n(None, 3);
+    assert_eq!(view.may_expire_all(zones(), 3, 0), [true, true, false], "others removed three");
+}
+
+#[test]
+fn a_shared_phase_is_taken_over_and_ends_by_the_age_that_all_give_it() {
+    let mut view = view_of(20);
+    let preserving = |s| SharedPhase::Preserving { age: Duration::from_secs(s) };
+    view.adopt(preserving(30), 100_000);
+    view.pass(100_000);
+    assert_eq!((view.shared(100_000), view.shared(105_000)), (preserving(30), preserving(35)));
+    view.adopt(preserving(90), 160_000);
+    view.pass(160_000);
+    assert_eq!(view.shared(160_000), SharedPhase::Watching, "calm since it was taken over, a minute ago");
+    // In a process that started a second ago.
+    let mut young = view_of(20);
+    young.adopt(SharedPhase::Preserving { age: LONGEST }, 1_000);
+    assert_eq!(young.shared(1_000), SharedPhase::Released);
+    young.pass(1_000);
+    assert_eq!(young.shared(1_000), SharedPhase::Watching);
+    young.adopt(SharedPhase::Released, 2_000);
+    assert_eq!(
+        young.may_expire_all(std::iter::repeat_n(None, 20), 0, 2_000),
+        [true; 20],
+        "released is released"
+    );
 }

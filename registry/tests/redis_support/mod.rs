@@ -181,11 +181,14 @@ async fn spawn(dir: &Path, port: u16, arguments: &[String]) -> Option<Child> {
 pub(crate) struct Held {
     store: Mutex<Store>,
     started: Instant,
+    /// Time that only seemed to pass.
+    skipped: Mutex<Duration>,
 }
 
 impl Memory for Held {
     fn with(&self, work: &mut dyn FnMut(&mut Store, Duration)) {
-        work(&mut self.store.lock().unwrap(), self.started.elapsed());
+        let mut store = self.store.lock().unwrap();
+        work(&mut store, self.started.elapsed() + *self.skipped.lock().unwrap());
     }
 }
 
@@ -206,7 +209,8 @@ impl Replica {
         let mut settings = RedisSettings { address, legacy: false, grace: Duration::from_secs(1) };
         change(&mut settings);
         let store = Store::new(StoreLimits::default(), Epoch(7), 1, Duration::ZERO);
-        let memory = Arc::new(Held { store: Mutex::new(store), started: Instant::now() });
+        let memory =
+            Arc::new(Held { store: Mutex::new(store), started: Instant::now(), skipped: Mutex::default() });
         let redis = RedisStore::new(settings);
         let trigger = ShutdownTrigger::new();
         redis.spawn(memory.clone(), &trigger.handle());
@@ -226,6 +230,21 @@ impl Replica {
 
     pub(crate) fn state(&self) -> SourceState {
         self.read(|store| store.state())
+    }
+
+    /// Time passes for this replica, but not for Redis.
+    pub(crate) fn passes(&self, time: Duration) {
+        const STEP: Duration = Duration::from_millis(500);
+        let until = *self.memory.skipped.lock().unwrap() + time;
+        while *self.memory.skipped.lock().unwrap() < until {
+            *self.memory.skipped.lock().unwrap() += STEP;
+            self.memory.with(&mut Store::observe);
+        }
+    }
+
+    pub(crate) fn stale(&self) -> Vec<String> {
+        let rows = self.read(|store| store.rows(None));
+        rows.iter().filter(|row| row.stale).map(|row| row.instance_id.to_string()).collect()
     }
 
     pub(crate) fn position(&self) -> Position {

@@ -1,11 +1,12 @@
 -- A batch of heartbeats. ARGV: legacy ('' or '1'), then key, generation (20 digits), lease_ms, ttl_s of each.
--- A lease is found by its generation, so an old one renews nothing. Returns the positions (from 0) without a lease.
+-- A lease is found by its generation, so an old one renews nothing. A stale one is a lease again; its mark is taken back by
+-- whoever heard it. Returns the positions (from 0) without a lease.
 local now = now_ms()
 local lost = {}
 for i = 2, #ARGV, 4 do
   local key, member = ARGV[i], ARGV[i + 1] .. ':' .. ARGV[i]
-  if redis.call('ZSCORE', LEASES, member) then
-    redis.call('ZADD', LEASES, 'XX', now + tonumber(ARGV[i + 2]), member)
+  if redis.call('ZSCORE', LEASES, member) or redis.call('ZREM', STALE, member) == 1 then
+    redis.call('ZADD', LEASES, now + tonumber(ARGV[i + 2]), member)
     local hash = ARGV[1] == '1' and legacy_key(key)
     -- Never a hash without an endpoint: the original's own race makes those.
     if hash and redis.call('HEXISTS', hash, 'endpoint') == 1 then

@@ -1,6 +1,6 @@
 -- Stands before every script: the keys, the shape of a record, and the only two ways to write a change.
 local META, INSTANCES, LEASES, DRAINS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local CHANGES, GONE, EXPIRED = KEYS[5], KEYS[6], KEYS[7]
+local CHANGES, GONE, EXPIRED, STALE = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 -- A follower that is further behind reads the whole hash.
 local STREAM_LENGTH = 65536
 -- Removals that are remembered, so that nobody revives what its owner took away.
@@ -54,20 +54,24 @@ end
 
 -- drain: '' as it is, '-' none, else milliseconds from now. lease_ms: '' as it is.
 local function put(key, before, generation, incarnation, json, lease_ms, drain)
-  local lease
+  local lease, stale
   if before then
     local member = generation_of(before) .. ':' .. key
     lease = redis.call('ZSCORE', LEASES, member)
+    stale = redis.call('ZSCORE', STALE, member)
     redis.call('ZREM', LEASES, member)
+    redis.call('ZREM', STALE, member)
   end
   local now = now_ms()
-  if lease_ms ~= '' then lease = now + tonumber(lease_ms) end
+  if lease_ms ~= '' then lease, stale = now + tonumber(lease_ms), nil end
   local revision = redis.call('HINCRBY', META, 'revision', 1)
   local last = tonumber(redis.call('HGET', META, 'generation') or '0')
   redis.call('HSET', META, 'generation', plain(math.max(last, generation)))
   local record = padded(revision) .. padded(generation) .. incarnation .. json
   redis.call('HSET', INSTANCES, key, record)
-  redis.call('ZADD', LEASES, lease or now, padded(generation) .. ':' .. key)
+  local member = padded(generation) .. ':' .. key
+  -- A lease that ran out and was marked stale is not among the leases any more, until it is renewed.
+  if stale then redis.call('ZADD', STALE, stale, member) else redis.call('ZADD', LEASES, lease or now, member) end
   redis.call('ZREM', GONE, key)
   if drain == '-' then
     redis.call('ZREM', DRAINS, key)
@@ -88,6 +92,7 @@ local function remove(key, record, reason, legacy)
   local generation = generation_of(record)
   redis.call('HDEL', INSTANCES, key)
   redis.call('ZREM', LEASES, generation .. ':' .. key)
+  redis.call('ZREM', STALE, generation .. ':' .. key)
   redis.call('ZREM', DRAINS, key)
   if reason ~= 'expired' then bury(key, generation) end
   local hash, name = legacy_key(key)
