@@ -51,7 +51,7 @@ struct Cli {
     #[arg(long, default_value = "")]
     only: String,
     /// Milliseconds to wait for something that should come
-    #[arg(long, default_value_t = 2000)]
+    #[arg(long, default_value_t = 4000)]
     patience: u64,
     /// How to print
     #[arg(long, value_enum, default_value = "text")]
