@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use vertice_registry_api::name::shorten;
 use vertice_registry_api::{ServiceName, ServiceUrl};
 
+use crate::gateway::{FallbackUrl, unix_path};
 use crate::reader::{Outcome, Wrong, kind};
 
 /// The longest duration that makes sense for one request or one pause.
@@ -131,6 +132,17 @@ pub(crate) fn service_name(value: &DeValue<'_>) -> Outcome<ServiceName> {
 pub(crate) fn service_url(value: &DeValue<'_>) -> Outcome<ServiceUrl> {
     let text = text(value)?;
     parse_url(text).map_err(|why| Wrong::new(why, "give a URL like \"http://maximus-core:8100\""))
+}
+
+/// As [`service_url`], or a Unix socket.
+pub(crate) fn fallback_url(value: &DeValue<'_>) -> Outcome<FallbackUrl> {
+    match text(value)? {
+        path if path.starts_with(unix_path::SCHEME) => path
+            .parse()
+            .map(FallbackUrl::Unix)
+            .map_err(|what| Wrong::new(what, "give a Unix socket like \"unix:/run/app.sock\"")),
+        _ => service_url(value).map(FallbackUrl::Http),
+    }
 }
 
 /// As [`ServiceUrl::parse`]; the error never shows a password.

@@ -333,6 +333,11 @@ fn services() {
                 "http://",
             ),
             (
+                "[[service]]\nname = \"core\"\nfallback = [\"unix:/run/core.sock\", \"unix:core.sock\"]",
+                "3:36: `service.fallback` is 'unix:core.sock', no absolute path of a socket",
+                "unix:/run/app.sock",
+            ),
+            (
                 "[[service]]\nname = \"core\"\nfallback = []\n[[service]]\nname = \"core\"\nfallback = []",
                 "5:8: `service.name` 'core' is in line 2 already",
                 "one [[service]] per name",

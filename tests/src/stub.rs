@@ -41,6 +41,8 @@ use crate::wait::PATIENCE;
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
+const LOOPBACK: &str = "127.0.0.1:0";
+
 /// A stub service on loopback. Dropping it cuts every connection, as a killed process does.
 #[derive(Debug)]
 pub struct Stub {
@@ -78,21 +80,32 @@ impl Stub {
     /// Starts one that speaks TLS as `tls` says, and HTTP/2 inside where that is what it offers.
     pub async fn with_tls(name: &str, tls: Arc<ServerConfig>) -> Self {
         let http2 = tls.alpn_protocols.iter().any(|protocol| protocol == b"h2");
-        Self::begin(name, "/health", http2, Some(tls.into())).await
+        Self::begin(name, LOOPBACK, "/health", http2, Some(tls.into())).await
     }
 
     /// Starts one that is healthy at `health_path`.
     pub async fn with_health_path(name: &str, health_path: &str) -> Self {
-        Self::begin(name, health_path, false, None).await
+        Self::begin(name, LOOPBACK, health_path, false, None).await
+    }
+
+    /// Starts one at `listen`.
+    pub async fn start_at(name: &str, listen: &str) -> Self {
+        Self::begin(name, listen, "/health", false, None).await
     }
 
     /// Starts one that speaks HTTP/2 with prior knowledge.
     pub async fn http2(name: &str) -> Self {
-        Self::begin(name, "/health", true, None).await
+        Self::begin(name, LOOPBACK, "/health", true, None).await
     }
 
-    async fn begin(name: &str, health_path: &str, http2: bool, tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    async fn begin(
+        name: &str,
+        listen: &str,
+        health_path: &str,
+        http2: bool,
+        tls: Option<TlsAcceptor>,
+    ) -> Self {
+        let listener = TcpListener::bind(listen).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             name: name.to_owned(),

@@ -1,5 +1,6 @@
 //! The gateway's configuration: what it means once it is validated. How it is written: `docs/reference/config.md`.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,7 @@ mod flags;
 mod mistake;
 mod defaults;
 mod file;
+pub(crate) mod unix_path;
 mod listeners;
 mod tls;
 mod upstream_tls;
@@ -43,6 +45,7 @@ pub use edits::reserved;
 pub use flags::Flags;
 pub use mistake::Mistake;
 pub use resolve::resolve;
+pub use unix_path::UnixPath;
 
 /// Bytes of a configuration file that are read.
 pub const FILE_BYTES: usize = crate::reader::TEXT_BYTES;
@@ -301,9 +304,27 @@ pub struct ServiceConfig {
     pub name: ServiceName,
     /// Used while the registry knows no instance of it. Operator-written, so exempt from the endpoint policy. `None`: not
     /// said, and the environment said nothing either.
-    pub fallback: Option<Vec<ServiceUrl>>,
+    pub fallback: Option<Vec<FallbackUrl>>,
     /// How its `https` URLs are connected to; `None`: as all others.
     pub tls: Option<UpstreamTlsConfig>,
+}
+
+/// Where a service is while the registry knows no instance of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FallbackUrl {
+    /// In the network.
+    Http(ServiceUrl),
+    /// On this machine, HTTP/1.1 in clear.
+    Unix(UnixPath),
+}
+
+impl fmt::Display for FallbackUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(url) => url.fmt(f),
+            Self::Unix(path) => path.fmt(f),
+        }
+    }
 }
 
 /// One configured route.

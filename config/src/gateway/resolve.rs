@@ -5,7 +5,7 @@ use super::environment::{self, EnvSpec};
 use super::file::{self, FileSpec, WORKERS, Wanted};
 use super::listeners::AdminSpec;
 use super::{
-    Flags, GatewayConfig, ListenerConfig, ListenerRules, Mistake, RegistryConfig, RegistryPlace,
+    FallbackUrl, Flags, GatewayConfig, ListenerConfig, ListenerRules, Mistake, RegistryConfig, RegistryPlace,
     ServiceConfig, claims, defaults, fallbacks, upstream_tls,
 };
 use crate::env::Env;
@@ -158,6 +158,7 @@ fn add_fallbacks(config: &mut GatewayConfig, env: &Env) {
     config.warnings.extend(warnings);
     config.warnings.extend(upstream_tls::warnings(&config.upstream_tls, &config.services));
     for (name, url) in found {
+        let url = FallbackUrl::Http(url);
         match config.services.iter_mut().find(|service| service.name == name) {
             Some(service) => {
                 service.fallback.get_or_insert_with(|| vec![url]);

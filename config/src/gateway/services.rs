@@ -23,7 +23,7 @@ pub(super) const KEYS: &[Key] = &[
         default: None,
         absent: "what the environment says",
         example: "[\"http://maximus-core:8100\"]",
-        what: "Used while the registry knows no instance of the service. An empty list switches off a fall-back from the environment.",
+        what: "Used while the registry knows no instance of the service. `\"unix:/run/app.sock\"` is a Unix socket. An empty list switches off a fall-back from the environment.",
         why: "What is written here is exempt from the endpoint policy: an operator wrote it.",
     },
     Key {
@@ -56,7 +56,7 @@ pub(super) fn read(
             );
         }
         let fallback =
-            section.list(reading, "fallback", "[\"http://maximus-core:8100\"]", values::service_url);
+            section.list(reading, "fallback", "[\"http://maximus-core:8100\"]", values::fallback_url);
         let Some(name) = name else { continue };
         let line = reading.line(&name.at);
         if let Some(earlier) = lines.insert(name.value.to_string(), line) {

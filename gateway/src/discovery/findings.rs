@@ -32,7 +32,7 @@ pub fn report(table: &Table, view: &View, not_taken: &[NotTaken]) -> Report {
             let Some((unusable, dead)) = found(endpoint) else { continue };
             let Some(instance) = named(&service.name, &endpoint.spec.instance_id) else { continue };
             // A reject whose last good form is in the table.
-            if instance.url != endpoint.spec.url {
+            if endpoint.spec.url != instance.url {
                 continue;
             }
             let (service, instance_id) = (service.name.clone(), instance.instance_id.clone());

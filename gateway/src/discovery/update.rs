@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use tokio::time::Instant;
-use vertice_registry_api::{HealthPath, InstanceId, ServiceName, ServiceUrl, Status};
+use vertice_config::gateway::FallbackUrl;
+use vertice_registry_api::{HealthPath, InstanceId, ServiceName, Status};
 use vertice_registry_client::{SeenInstance, View};
 
 use super::stale::StaleRule;
 use crate::table::compile::ServiceUpdate;
-use crate::table::{CheckKind, EndpointSpec, Origin, Protocol};
+use crate::table::{CheckKind, EndpointSpec, EndpointUrl, Origin, Protocol};
 
 /// Fall-back URLs by service, from the configuration and the environment.
-pub type Fallbacks = BTreeMap<ServiceName, Vec<ServiceUrl>>;
+pub type Fallbacks = BTreeMap<ServiceName, Vec<FallbackUrl>>;
 
 /// All that is known of `name` now.
 pub fn of(
@@ -26,7 +27,10 @@ pub fn of(
         view.service(name).map(|service| service.instances.values().map(registered).collect::<Vec<_>>());
     let endpoints = match seen {
         Some(endpoints) if !endpoints.is_empty() => endpoints,
-        _ => fallbacks.get(name).map(|urls| urls.iter().map(written).collect()).unwrap_or_default(),
+        _ => fallbacks
+            .get(name)
+            .map(|urls| urls.iter().map(|url| written(name, url)).collect())
+            .unwrap_or_default(),
     };
     ServiceUpdate { name: name.clone(), endpoints, doubt }
 }
@@ -40,7 +44,7 @@ fn registered(seen: &SeenInstance) -> EndpointSpec {
     };
     EndpointSpec {
         instance_id: instance.instance_id.clone(),
-        url: instance.url.clone(),
+        url: instance.url.clone().into(),
         health: instance.health_endpoint.clone(),
         check: match instance.metadata.get("health") {
             Some("tcp") => CheckKind::Tcp,
@@ -64,13 +68,19 @@ fn registered(seen: &SeenInstance) -> EndpointSpec {
     }
 }
 
-fn written(url: &ServiceUrl) -> EndpointSpec {
+fn written(name: &ServiceName, url: &FallbackUrl) -> EndpointSpec {
+    let (place, url) = match url {
+        FallbackUrl::Http(url) => (url.authority(), EndpointUrl::Http(url.clone())),
+        FallbackUrl::Unix(path) => (
+            path.to_string().replace('/', ":"),
+            EndpointUrl::Unix { path: path.clone(), service: name.clone() },
+        ),
+    };
     // The id only has to be unique within the service; an authority with brackets is no id, its digits are.
-    let id: String =
-        url.authority().chars().filter(|c| c.is_ascii_alphanumeric() || ".:_-".contains(*c)).collect();
+    let id: String = place.chars().filter(|c| c.is_ascii_alphanumeric() || ".:_-".contains(*c)).collect();
     EndpointSpec {
         instance_id: InstanceId::parse(&id).unwrap_or_else(|_| InstanceId::legacy()),
-        url: url.clone(),
+        url,
         health: HealthPath::default(),
         check: CheckKind::Http,
         protocol: Protocol::Http1,

@@ -13,15 +13,16 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioExecutor;
 use rustix::io::Errno;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use vertice_registry_api::Host;
+use vertice_registry_api::url::Scheme;
 
 use super::grpc;
 use super::verdict::CheckResult;
-use crate::table::{CheckKind, EndpointSpec, Origin, Protocol};
-use crate::upstream::connect::is_self_connected;
+use crate::table::{CheckKind, EndpointSpec, EndpointUrl, Origin, Protocol};
+use crate::upstream::connect::{Reached, is_self_connected};
 use crate::upstream::io::UpstreamStream;
 use crate::upstream::{AddressPolicy, EndpointTls};
 
@@ -68,12 +69,14 @@ impl Checker {
                 CheckKind::Http => endpoint.protocol,
                 CheckKind::Grpc { .. } => Protocol::Http2,
             };
-            let stream = match tls {
-                None => UpstreamStream::tcp(stream),
-                Some(tls) => match tls.connect(stream, protocol).await {
+            let stream = match (tls, stream) {
+                (None, stream) => stream.into(),
+                (Some(tls), Reached::Tcp(stream)) => match tls.connect(stream, protocol).await {
                     Ok(stream) => UpstreamStream::tls(stream),
                     Err(_) => return CheckResult::Tls,
                 },
+                // The table makes no such endpoint.
+                (Some(_), Reached::Unix(_)) => return CheckResult::Tls,
             };
             match (&endpoint.check, protocol) {
                 (CheckKind::Grpc { service }, _) => grpc::ask(endpoint, service, stream).await,
@@ -84,8 +87,17 @@ impl Checker {
         timeout_at(deadline, asking).await.unwrap_or_else(|_| late(CheckResult::Late))
     }
 
-    async fn connect(&self, endpoint: &EndpointSpec) -> Result<TcpStream, CheckResult> {
-        let url = &endpoint.url;
+    async fn connect(&self, endpoint: &EndpointSpec) -> Result<Reached, CheckResult> {
+        let url = match &endpoint.url {
+            EndpointUrl::Http(url) => url,
+            EndpointUrl::Unix { path, .. } => {
+                return match UnixStream::connect(path.as_path()).await {
+                    Ok(stream) => Ok(Reached::Unix(stream)),
+                    Err(error) if is_our_fault(&error) => Err(CheckResult::Inconclusive),
+                    Err(_) => Err(CheckResult::Refused),
+                };
+            }
+        };
         let addresses = match url.host() {
             Host::Ip(ip) => vec![SocketAddr::new(*ip, url.port())],
             Host::Name(name) => self.look_up(name.to_string(), url.port()).await?,
@@ -98,7 +110,7 @@ impl Checker {
             }
             match TcpStream::connect(address).await {
                 Ok(stream) if is_self_connected(&stream) => result = CheckResult::Refused,
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => return Ok(Reached::Tcp(stream)),
                 Err(error) if is_our_fault(&error) => return Err(CheckResult::Inconclusive),
                 Err(_) => result = CheckResult::Refused,
             }
@@ -147,7 +159,11 @@ async fn ask(endpoint: &EndpointSpec, stream: UpstreamStream) -> CheckResult {
 
 async fn ask_over_http2(endpoint: &EndpointSpec, stream: UpstreamStream) -> CheckResult {
     let url = &endpoint.url;
-    let request = Request::get(format!("{url}{}", endpoint.health))
+    let scheme = match url.scheme() {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+    };
+    let request = Request::get(format!("{scheme}://{}{}{}", url.authority(), url.base(), endpoint.health))
         .header(USER_AGENT, "vertice-gateway health check")
         .body(Empty::<bytes::Bytes>::new());
     let handshake = http2::handshake(TokioExecutor::new(), stream).await;
@@ -190,7 +206,7 @@ mod tests {
     fn spec(url: &str, check: CheckKind) -> EndpointSpec {
         EndpointSpec {
             instance_id: InstanceId::parse("i").unwrap(),
-            url: ServiceUrl::parse(url).unwrap(),
+            url: ServiceUrl::parse(url).unwrap().into(),
             health: HealthPath::default(),
             check,
             protocol: Protocol::Http1,

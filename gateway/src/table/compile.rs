@@ -8,6 +8,7 @@ use vertice_registry_api::{Host, InstanceId, Scheme, ServiceName};
 
 use super::Table;
 use super::endpoint::{Endpoint, EndpointId, EndpointSpec, Origin};
+use super::endpoint_url::EndpointUrl;
 use super::service::{Doubt, Service, ServiceStats};
 use crate::health::EndpointHealth;
 use crate::route::Routes;
@@ -150,16 +151,18 @@ pub fn compile(
 
 /// What speaks against `spec`, or how its TLS connections are made.
 fn judge(service: &ServiceName, spec: &EndpointSpec, fixed: &Fixed) -> Result<Option<EndpointTls>, String> {
-    let tls = match (spec.url.scheme(), &fixed.tls) {
+    // A socket of this machine is an operator's word.
+    let EndpointUrl::Http(url) = &spec.url else { return Ok(None) };
+    let tls = match (url.scheme(), &fixed.tls) {
         (Scheme::Http, _) => None,
-        (Scheme::Https, Some(tls)) => Some(tls.endpoint(service, &spec.url)?),
-        (Scheme::Https, None) => return Err(format!("{}: https to services is switched off", spec.url)),
+        (Scheme::Https, Some(tls)) => Some(tls.endpoint(service, url)?),
+        (Scheme::Https, None) => return Err(format!("{url}: https to services is switched off")),
     };
-    let address = match spec.url.host() {
-        Host::Ip(ip) if spec.origin != Origin::Operator => SocketAddr::new(*ip, spec.url.port()),
+    let address = match url.host() {
+        Host::Ip(ip) if spec.origin != Origin::Operator => SocketAddr::new(*ip, url.port()),
         Host::Ip(_) | Host::Name(_) => return Ok(tls),
     };
-    fixed.policy.refuses(address).map_or(Ok(tls), |reason| Err(format!("{}: {reason}", spec.url)))
+    fixed.policy.refuses(address).map_or(Ok(tls), |reason| Err(format!("{url}: {reason}")))
 }
 
 fn carry_over(
@@ -233,7 +236,7 @@ mod tests {
     fn spec(id: usize, port: u16, weight: u16) -> EndpointSpec {
         EndpointSpec {
             instance_id: InstanceId::parse(&format!("i{id}")).unwrap(),
-            url: ServiceUrl::parse(&format!("http://10.0.0.1:{port}")).unwrap(),
+            url: ServiceUrl::parse(&format!("http://10.0.0.1:{port}")).unwrap().into(),
             health: HealthPath::default(),
             check: CheckKind::Http,
             protocol: Protocol::Http1,
@@ -259,7 +262,7 @@ mod tests {
         }
     }
 
-    fn ids_of(table: &Table) -> Vec<(ServiceName, InstanceId, EndpointId, ServiceUrl)> {
+    fn ids_of(table: &Table) -> Vec<(ServiceName, InstanceId, EndpointId, EndpointUrl)> {
         let of = |s: &Arc<Service>| {
             let row =
                 |e: &Arc<Endpoint>| (s.name.clone(), e.spec.instance_id.clone(), e.id, e.spec.url.clone());
@@ -333,13 +336,14 @@ mod tests {
     #[test]
     fn a_rejected_entry_keeps_its_last_good_form_and_the_others_go_on() {
         let tables = run(&[vec![(0, vec![(0, 1, 1), (1, 2, 1)])]]);
-        let bad = EndpointSpec { url: ServiceUrl::parse("https://10.0.0.1:9").unwrap(), ..spec(0, 1, 1) };
+        let bad =
+            EndpointSpec { url: ServiceUrl::parse("https://10.0.0.1:9").unwrap().into(), ..spec(0, 1, 1) };
         let update = ServiceUpdate { name: name(0), endpoints: vec![bad, spec(1, 3, 1)], doubt: None };
         let mut ids = EndpointIds { end: 2, serial: 2, ..EndpointIds::default() };
         let (table, rejects) = compile(&tables[1], vec![update], &fixed(), &mut ids);
         assert_eq!(rejects.len(), 1);
-        let ports: Vec<_> = ids_of(&table).iter().map(|row| row.3.port()).collect();
-        assert_eq!(ports, [1, 3]);
+        let ports: Vec<_> = ids_of(&table).iter().map(|row| row.3.to_string()).collect();
+        assert_eq!(ports, ["http://10.0.0.1:1", "http://10.0.0.1:3"]);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use vertice_registry_api::{HealthPath, InstanceId, Metadata, ServiceUrl, Status};
+use vertice_registry_api::{HealthPath, InstanceId, Metadata, Status};
 
+use super::endpoint_url::EndpointUrl;
 use crate::health::EndpointHealth;
 use crate::upstream::EndpointTls;
 
@@ -78,7 +79,7 @@ pub struct EndpointSpec {
     /// Which copy.
     pub instance_id: InstanceId,
     /// Where.
-    pub url: ServiceUrl,
+    pub url: EndpointUrl,
     /// Where it says that it is healthy.
     pub health: HealthPath,
     /// What it takes.

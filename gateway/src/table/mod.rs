@@ -5,6 +5,7 @@
 //! `compile` carries over: an endpoint keeps its [`EndpointId`] and its health as long as service, instance and address
 //! stay the same, and a service keeps its [`ServiceStats`].
 
+mod endpoint_url;
 mod endpoint;
 mod service;
 mod services;
@@ -13,6 +14,7 @@ mod freshness;
 mod published;
 
 pub use endpoint::{CheckKind, Endpoint, EndpointId, EndpointSpec, Origin, Protocol};
+pub use endpoint_url::EndpointUrl;
 pub use freshness::{CanaryProof, Freshness, LastKnownGood};
 pub use published::{CachedTable, Published, TableLease};
 pub use service::{Doubt, Service, ServiceStats, StatusClass, WorkerStats, add_count};

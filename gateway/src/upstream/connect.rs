@@ -4,13 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use vertice_registry_api::Host;
 
 use super::address_policy::AddressPolicy;
 use super::error::Failure;
 use super::io::UpstreamStream;
-use crate::table::{Endpoint, Origin};
+use crate::table::{Endpoint, EndpointUrl, Origin};
 
 /// A silent connection is probed after this. TCP_USER_TIMEOUT would find a vanished endpoint faster, but it also cuts one
 /// that pauses its reading, whatever `idle` allows.
@@ -22,25 +22,53 @@ const KEEP_ALIVE: Duration = Duration::from_mins(1);
 /// it resolves to is judged before it is tried, in the resolver's order.
 pub async fn connect(endpoint: &Endpoint, policy: &AddressPolicy) -> Result<UpstreamStream, Failure> {
     let stream = reach(endpoint, policy).await?;
-    match &endpoint.tls {
-        None => Ok(UpstreamStream::tcp(stream)),
+    match (&endpoint.tls, stream) {
+        (None, stream) => Ok(stream.into()),
         // Another address of the same name would show the same certificate: it is not tried.
-        Some(tls) => tls.connect(stream, endpoint.spec.protocol).await.map(UpstreamStream::tls),
+        (Some(tls), Reached::Tcp(stream)) => {
+            tls.connect(stream, endpoint.spec.protocol).await.map(UpstreamStream::tls)
+        }
+        // The table makes no such endpoint.
+        (Some(_), Reached::Unix(_)) => Err(Failure::Connect),
     }
 }
 
-async fn reach(endpoint: &Endpoint, policy: &AddressPolicy) -> Result<TcpStream, Failure> {
-    let url = &endpoint.spec.url;
+/// A connection before any handshake.
+#[derive(Debug)]
+pub enum Reached {
+    /// Over the network.
+    Tcp(TcpStream),
+    /// On this machine.
+    Unix(UnixStream),
+}
+
+impl From<Reached> for UpstreamStream {
+    fn from(reached: Reached) -> Self {
+        match reached {
+            Reached::Tcp(stream) => Self::tcp(stream),
+            Reached::Unix(stream) => Self::unix(stream),
+        }
+    }
+}
+
+async fn reach(endpoint: &Endpoint, policy: &AddressPolicy) -> Result<Reached, Failure> {
+    let url = match &endpoint.spec.url {
+        EndpointUrl::Http(url) => url,
+        EndpointUrl::Unix { path, .. } => {
+            let stream = UnixStream::connect(path.as_path()).await;
+            return stream.map(Reached::Unix).map_err(|_| Failure::Connect);
+        }
+    };
     let exempt = endpoint.spec.origin == Origin::Operator;
     let mut failure = Failure::Resolve;
     match url.host() {
-        Host::Ip(ip) => open(SocketAddr::new(*ip, url.port()), exempt, policy).await,
+        Host::Ip(ip) => open(SocketAddr::new(*ip, url.port()), exempt, policy).await.map(Reached::Tcp),
         Host::Name(name) => {
             let addresses =
                 tokio::net::lookup_host((&**name, url.port())).await.map_err(|_| Failure::Resolve)?;
             for address in addresses {
                 match open(address, exempt, policy).await {
-                    Ok(stream) => return Ok(stream),
+                    Ok(stream) => return Ok(Reached::Tcp(stream)),
                     Err(error) => failure = error,
                 }
             }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
 /// Bytes to and from an endpoint.
@@ -18,6 +18,8 @@ use tokio_rustls::client::TlsStream;
 pub enum UpstreamStream {
     /// As they are.
     Tcp(TokioIo<TcpStream>),
+    /// As they are, on this machine.
+    Unix(TokioIo<UnixStream>),
     /// Inside TLS. Boxed: its state is more than a kilobyte.
     Tls(Box<TokioIo<TlsStream<TcpStream>>>),
 }
@@ -26,6 +28,11 @@ impl UpstreamStream {
     /// Plain.
     pub fn tcp(stream: TcpStream) -> Self {
         Self::Tcp(TokioIo::new(stream))
+    }
+
+    /// Plain, on this machine.
+    pub fn unix(stream: UnixStream) -> Self {
+        Self::Unix(TokioIo::new(stream))
     }
 
     /// Inside TLS.
@@ -42,6 +49,7 @@ impl Read for UpstreamStream {
     ) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -51,6 +59,7 @@ impl Write for UpstreamStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut *self {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
@@ -58,6 +67,7 @@ impl Write for UpstreamStream {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -65,6 +75,7 @@ impl Write for UpstreamStream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
@@ -72,6 +83,7 @@ impl Write for UpstreamStream {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Unix(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
         }
     }
@@ -83,6 +95,7 @@ impl Write for UpstreamStream {
     ) -> Poll<io::Result<usize>> {
         match &mut *self {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }

@@ -26,7 +26,7 @@ fn name() -> ServiceName {
 fn play(count: u16) -> Play {
     let spec = |n: u16| EndpointSpec {
         instance_id: InstanceId::parse(&format!("i{n}")).unwrap(),
-        url: ServiceUrl::parse(&format!("http://10.0.0.1:{}", 1000 + n)).unwrap(),
+        url: ServiceUrl::parse(&format!("http://10.0.0.1:{}", 1000 + n)).unwrap().into(),
         health: HealthPath::default(),
         check: CheckKind::Http,
         protocol: Protocol::Http1,
