@@ -196,6 +196,14 @@ impl View {
         self.status.position.or(self.remembered)
     }
 
+    /// As [`View::position`], where that history has named all that is known: `None` while something is held that it may
+    /// never have heard of. For the disk, from which everything is held for one and the same reason: an instance that a
+    /// registry with a new history did not know *yet* must not come back as one that this history dropped.
+    pub fn position_of_all(&self) -> Option<Position> {
+        let unheard = |hold: Hold| matches!(hold.reason, HoldReason::NewEpoch | HoldReason::NoHistory);
+        self.position().filter(|_| !self.held().any(|(_, seen)| seen.hold.is_some_and(unheard)))
+    }
+
     /// Whether at least one whole read was applied, or the last known good. It stays so: what was once known is never
     /// unknown again.
     pub fn is_complete(&self) -> bool {

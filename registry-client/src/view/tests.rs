@@ -264,6 +264,26 @@ fn the_last_known_good_is_served_held_until_a_source_speaks() {
 }
 
 #[test]
+fn what_a_new_history_has_not_heard_of_yet_is_not_dropped_by_it_after_a_restart() {
+    let now = Instant::now();
+    let both = [instance("alpha", "a:1"), instance("alpha", "a:2")];
+    let mut view = watched(now);
+    view.apply(&replaced(&both, 1, 5), now);
+    assert_eq!(view.position_of_all(), Some(at(1, 5)));
+    let forgetful = replaced(&both[..1], 2, 1);
+    view.apply(&forgetful, now);
+    assert_eq!(reasons(&view), [("alpha", HoldReason::NewEpoch)]);
+    let on_disk = view.position_of_all().map(|position| position.epoch.0);
+    let mut again = restored(&both, S, on_disk, now);
+    for seconds in [0, 6, 12] {
+        again.apply(&forgetful, now + seconds * S);
+    }
+    assert_eq!(reasons(&again), [("alpha", HoldReason::NewEpoch)]);
+    view.apply(&replaced(&both, 2, 2), now);
+    assert_eq!(view.position_of_all(), Some(at(2, 2)));
+}
+
+#[test]
 fn what_the_disk_says_is_disproved_by_probes_only_while_others_are_answered() {
     let now = Instant::now();
     let both = [instance("alpha", "a:1"), instance("beta", "b:1")];

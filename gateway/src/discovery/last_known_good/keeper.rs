@@ -152,7 +152,7 @@ impl Writer {
                 written_at_ms: unix_ms,
                 registry: self.registry.clone(),
                 kind: status.kind,
-                position: view.position(),
+                position: view.position_of_all(),
             };
             (about, rows, status.last_proof)
         };
