@@ -196,12 +196,16 @@ impl View {
         self.status.position.or(self.remembered)
     }
 
-    /// As [`View::position`], where that history has named all that is known: `None` while something is held that it may
-    /// never have heard of. For the disk, from which everything is held for one and the same reason: an instance that a
-    /// registry with a new history did not know *yet* must not come back as one that this history dropped.
+    /// As [`View::position`], where the absence of anything from a read of that history is worth a second read: `None`
+    /// while something is held that no read disproves. For the disk, from which everything is held for one and the same
+    /// reason: what a registry with a new history did not know *yet*, and what expired in a mass, must not come back as
+    /// something that a read can confirm to be gone.
     pub fn position_of_all(&self) -> Option<Position> {
-        let unheard = |hold: Hold| matches!(hold.reason, HoldReason::NewEpoch | HoldReason::NoHistory);
-        self.position().filter(|_| !self.held().any(|(_, seen)| seen.hold.is_some_and(unheard)))
+        let beyond_reads = |hold: Hold| match hold.reason {
+            HoldReason::NewEpoch | HoldReason::NoHistory | HoldReason::Expired => true,
+            HoldReason::Missing | HoldReason::NotServing | HoldReason::LastKnownGood => false,
+        };
+        self.position().filter(|_| !self.held().any(|(_, seen)| seen.hold.is_some_and(beyond_reads)))
     }
 
     /// Whether at least one whole read was applied, or the last known good. It stays so: what was once known is never

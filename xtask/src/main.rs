@@ -15,6 +15,7 @@ mod demo;
 mod bench;
 mod conformance;
 mod fuzz;
+mod simulate;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,8 @@ enum Command {
     Conformance(conformance::ConformanceOptions),
     /// Feeds every parser and the header rules with mutated input; --help lists the options
     Fuzz(fuzz::FuzzOptions),
+    /// Registry, sidecars and gateways under faults, simulated with many seeds
+    Simulate(simulate::SimulateOptions),
     // `dist` (the profile that ships) gets its line and its module here.
 }
 
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Conformance(options) => conformance::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Simulate(options) => Ok(simulate::run(&options)),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("xtask: {error}");

@@ -284,6 +284,22 @@ fn what_a_new_history_has_not_heard_of_yet_is_not_dropped_by_it_after_a_restart(
 }
 
 #[test]
+fn what_expired_in_a_mass_is_still_held_after_a_restart() {
+    let now = Instant::now();
+    let both = [instance("alpha", "a:1"), instance("alpha", "a:2")];
+    let mut view = watched(now);
+    view.apply(&replaced(&both, 1, 5), now);
+    let expired = |id| removed("alpha", id, RemovalReason::Expired);
+    view.apply(&changed(vec![expired("a:1"), expired("a:2")], 7), now);
+    assert_eq!(shown(&view), ["alpha a:2 held"], "one is in the budget");
+    let mut again = restored(&both[1..], S, view.position_of_all().map(|at| at.epoch.0), now);
+    for seconds in [0, 6, 12] {
+        again.apply(&replaced(&[], 1, 7), now + seconds * S);
+    }
+    assert_eq!(shown(&again), ["alpha a:2 held"]);
+}
+
+#[test]
 fn what_the_disk_says_is_disproved_by_probes_only_while_others_are_answered() {
     let now = Instant::now();
     let both = [instance("alpha", "a:1"), instance("beta", "b:1")];

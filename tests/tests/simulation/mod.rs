@@ -1,0 +1,19 @@
+//! A registry, 200 sidecars and 20 gateways in one thread without time, network or disk: the real decisions, a modelled
+//! wire, and faults. `docs/simulation.md` tells what it is for.
+#![allow(
+    unreachable_pub,
+    reason = "a module of two targets, a test and an example: nothing in it is reached from outside"
+)]
+
+mod fault;
+mod gateway;
+mod network;
+mod property;
+mod queue;
+mod registry;
+mod sidecar;
+mod truth;
+mod world;
+
+pub use property::{Failure, Property, Sabotage};
+pub use world::{Options, Summary, run};
