@@ -1,5 +1,6 @@
 //! A registry with the embedded store: the real store, acknowledgements and tokens behind a modelled wire.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use vertice_config::Secret;
@@ -40,7 +41,7 @@ struct Poll {
 struct Image {
     position: Position,
     next_generation: u64,
-    rows: Vec<(Option<u32>, Instance)>,
+    rows: Vec<(Option<u32>, Arc<Instance>)>,
 }
 
 /// How a registry comes back.
@@ -133,7 +134,7 @@ impl Registry {
 
     fn write_disk(&mut self) {
         let Some(Live { store, .. }) = &self.live else { return };
-        let rows = store.rows_with_handles().into_iter().map(|(handle, i)| (handle, (*i).clone())).collect();
+        let rows = store.rows_with_handles();
         self.image =
             Some(Image { position: store.position(), next_generation: store.next_generation(), rows });
     }
@@ -213,31 +214,31 @@ impl Registry {
             }
             Call::Beat { service, id, generation } => {
                 let forgets = self.sabotage == Some(Sabotage::ForgetsBeats);
-                let before = self.truth.held(store, &service, &id);
+                let before = Truth::held(store, &service, &id);
                 let beaten = if forgets && before == Some(generation) {
                     Ok(())
                 } else {
                     store.beat(&service, &id, named(generation), at).map(|_| ())
                 };
-                self.truth.judge(before, generation, beaten.is_ok(), "a heartbeat")?;
+                Truth::judge(before, generation, beaten.is_ok(), "a heartbeat")?;
                 if beaten.is_ok() {
                     self.truth.beat(&service, &id);
                 }
                 answered(beaten, rng)
             }
             Call::Patch { service, id, generation, patch } => {
-                let before = self.truth.held(store, &service, &id);
+                let before = Truth::held(store, &service, &id);
                 let patched = store.patch(&service, &id, named(generation), &patch, at).map(|_| ());
-                self.truth.judge(before, generation, patched.is_ok(), "a change")?;
+                Truth::judge(before, generation, patched.is_ok(), "a change")?;
                 match patched {
                     Ok(()) => Reply::Written(200, store.position().revision.0.to_string().into_bytes()),
                     refused => answered(refused, rng),
                 }
             }
             Call::Delete { service, id, generation } => {
-                let before = self.truth.held(store, &service, &id);
+                let before = Truth::held(store, &service, &id);
                 let removed = store.deregister(&service, &id, named(generation), at);
-                self.truth.judge(before, generation, removed == Ok(true), "a goodbye")?;
+                Truth::judge(before, generation, removed == Ok(true), "a goodbye")?;
                 answered(removed.map(|_| ()), rng)
             }
             Call::Snapshot => Reply::Snapshot(Box::new(Snapshot {
@@ -295,7 +296,9 @@ impl Registry {
             false
         });
         if sabotage == Some(Sabotage::LosesChange) {
-            out.iter_mut().for_each(|(_, _, reply)| lose_change(reply));
+            for (_, _, reply) in &mut out {
+                lose_change(reply);
+            }
         }
         out
     }

@@ -7,9 +7,7 @@ use std::time::Duration;
 use vertice_registry::store::{Change, Store, TICK};
 use vertice_registry_api::digest::SetDigest;
 use vertice_registry_api::watch::RemovalReason;
-use vertice_registry_api::{
-    Epoch, Instance, InstanceId, Position, Revision, ServiceName, SourceState, limits,
-};
+use vertice_registry_api::{Epoch, Instance, InstanceId, Position, Revision, ServiceName, SourceState};
 
 use super::network::Peer;
 use super::property::{Property, Violation};
@@ -35,7 +33,8 @@ const LONGEST_STALE: Duration = Duration::from_mins(10);
 const LONGEST_PRESERVATION: Duration = Duration::from_mins(15);
 /// What a bound may be late by: a bucket of a second, and a tick.
 const BUCKET: Duration = Duration::from_millis(2_100);
-const GRACE: Duration = Duration::from_secs(limits::GRACE_S as u64);
+/// `limits::GRACE_S`, which `P2` and `P3` are held against.
+const GRACE: Duration = Duration::from_secs(15);
 
 #[derive(Default)]
 pub struct Truth {
@@ -97,7 +96,7 @@ impl Truth {
     fn put(&mut self, instance: &Instance) {
         let key = key_of(instance);
         self.generations.insert(key.clone(), instance.generation);
-        self.owners.insert(key, instance.registered_by.clone());
+        self.owners.insert(key, instance.registered_by.to_string());
     }
 
     pub fn granted(&mut self, key: &Key, generation: u64, ttl_s: u32) {
@@ -114,12 +113,12 @@ impl Truth {
     }
 
     /// The generation that holds the record.
-    pub fn held(&self, store: &Store, service: &str, id: &str) -> Option<u64> {
+    pub fn held(store: &Store, service: &str, id: &str) -> Option<u64> {
         store.get(service, id).map(|instance| instance.generation)
     }
 
     /// P5: a message of an old holder changes nothing.
-    pub fn judge(&self, held: Option<u64>, named: u64, done: bool, what: &str) -> Result<(), Violation> {
+    pub fn judge(held: Option<u64>, named: u64, done: bool, what: &str) -> Result<(), Violation> {
         match held {
             Some(held) if done && named < held => Violation::of(
                 Property::P5,
