@@ -124,7 +124,7 @@ impl Candidates for Everybody {
 
 fn fixed() -> Fixed {
     let policy = AddressPolicy::default();
-    Fixed { workers: 1, configured: BTreeSet::new(), policy, newcomers_wait: false }
+    Fixed { workers: 1, configured: BTreeSet::new(), policy, newcomers_wait: false, tls: None }
 }
 
 impl Gateway {
