@@ -36,6 +36,27 @@ pub enum SourceError {
     TooLarge(u64),
 }
 
+impl SourceError {
+    /// Every kind of failure in one word, for counters.
+    pub const KINDS: [&'static str; 9] =
+        ["client", "connect", "timeout", "status", "not_ours", "truncated", "digest", "gap", "too_large"];
+
+    /// Which of [`Self::KINDS`] it is.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Client(_) => "client",
+            Self::Connect(_) => "connect",
+            Self::Timeout(_) => "timeout",
+            Self::Status(_) => "status",
+            Self::NotOurs { .. } => "not_ours",
+            Self::Truncated(_) => "truncated",
+            Self::Digest => "digest",
+            Self::Gap { .. } => "gap",
+            Self::TooLarge(_) => "too_large",
+        }
+    }
+}
+
 impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

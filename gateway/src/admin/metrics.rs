@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
+use vertice_registry_client::SourceError;
 
 use super::AdminState;
 use super::holds::by_reason;
@@ -215,6 +216,15 @@ fn table(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
     )?;
     let age = freshness.age_seconds().unwrap_or(f64::NAN);
     gauge(encoder, "registry_proof_age_seconds", "Time since the registry last gave a usable answer", age)?;
+    let failures =
+        SourceError::KINDS.into_iter().map(|kind| (kind, freshness.failures.get(kind).copied().unwrap_or(0)));
+    family(
+        encoder,
+        "registry_failures",
+        "Reads of the registry that gave nothing usable, by what was wrong",
+        "kind",
+        failures,
+    )?;
     let failures = freshness.last_known_good.failures;
     count(encoder, "last_known_good_write_failures", "Writes of the last known good that failed", failures)?;
     let written = age_of(freshness.last_known_good.written);

@@ -28,8 +28,12 @@ pub enum Step {
     Wait,
     /// Write this number.
     Write(u64),
-    /// The registry has the number and the watch does not bring it: read anew, over a new connection.
-    Resync,
+    /// Read anew, over a new connection.
+    Resync {
+        /// The registry has the number and the watch did not bring it. Else it did not even take the number: it may be gone,
+        /// and a watch that is silent does not say so.
+        deaf: bool,
+    },
 }
 
 /// Numbers written and seen. Pure.
@@ -58,12 +62,10 @@ impl Beat {
         match self.sent {
             Some((_, at)) if now.saturating_duration_since(at) < INTERVAL * PATIENCE => return Step::Wait,
             Some((number, _)) => {
-                self.sent = None;
-                if written == Some(number) {
-                    self.deaf += 1;
-                    self.next = Some(now + INTERVAL);
-                    return Step::Resync;
-                }
+                let deaf = written == Some(number);
+                self.deaf += u64::from(deaf);
+                (self.sent, self.next) = (None, Some(now + INTERVAL));
+                return Step::Resync { deaf };
             }
             None if self.next.is_some_and(|next| now < next) => return Step::Wait,
             None => {}
@@ -123,7 +125,7 @@ impl CanaryDriver {
         }
     }
 
-    /// Call it every second. Whether the watch is deaf, so that the source has to be read anew.
+    /// Call it every second. Whether the watch proves nothing any more, so that the source has to be read anew.
     pub fn pulse(&mut self, watching: bool, now: Instant) -> bool {
         let state = self.writer.as_ref().map(Canary::state).unwrap_or_default();
         let written = match state {
@@ -152,8 +154,14 @@ impl CanaryDriver {
                 }
                 false
             }
-            Step::Resync => {
+            Step::Resync { deaf: true } => {
                 tracing::warn!("the registry has our canary and the watch does not bring it: reading anew");
+                true
+            }
+            Step::Resync { deaf: false } => {
+                tracing::warn!(
+                    "the registry does not take our canary: reading anew, to see whether it is there"
+                );
                 true
             }
         }
@@ -207,7 +215,7 @@ mod tests {
         let (mut beat, now) = (Beat::default(), Instant::now());
         assert_eq!(beat.pulse(None, true, now), Step::Write(1));
         assert_eq!(beat.pulse(Some(1), true, now + 19 * S), Step::Wait);
-        assert_eq!(beat.pulse(Some(1), true, now + 20 * S), Step::Resync);
+        assert_eq!(beat.pulse(Some(1), true, now + 20 * S), Step::Resync { deaf: true });
         // Too late, and not over the watch that is in doubt: it proves nothing.
         beat.came_back(1, now + 21 * S);
         assert_eq!((beat.back, beat.deaf), (None, 1));
@@ -218,11 +226,13 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_was_never_written_says_nothing_about_the_watch() {
+    fn a_number_that_was_never_written_says_that_the_registry_may_be_gone_and_nothing_of_the_watch() {
         let (mut beat, now) = (Beat::default(), Instant::now());
         assert_eq!(beat.pulse(None, true, now), Step::Write(1));
-        assert_eq!(beat.pulse(None, true, now + 20 * S), Step::Write(2), "tried again");
-        assert_eq!(beat.pulse(Some(1), true, now + 40 * S), Step::Write(3));
+        assert_eq!(beat.pulse(None, true, now + 20 * S), Step::Resync { deaf: false });
+        assert_eq!(beat.pulse(None, true, now + 29 * S), Step::Wait);
+        assert_eq!(beat.pulse(None, true, now + 30 * S), Step::Write(2), "tried again");
+        assert_eq!(beat.pulse(Some(1), true, now + 50 * S), Step::Resync { deaf: false });
         assert_eq!(beat.deaf, 0);
     }
 

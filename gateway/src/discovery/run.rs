@@ -1,6 +1,6 @@
 //! The discovery task: listens to the source and to the probes of what is held, publishes tables.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use vertice_process::readiness::NotReady;
 use vertice_process::shutdown::Shutdown;
 use vertice_registry_api::reject::MAX_REJECTS;
 use vertice_registry_api::{Position, ServiceName};
-use vertice_registry_client::{Source, SourceKind, View};
+use vertice_registry_client::{Event, Source, SourceKind, View};
 
 use super::canary::CanaryDriver;
 use super::findings;
@@ -74,6 +74,8 @@ pub struct Progress {
     rejects: Vec<Reject>,
     /// Services whose truth is too old.
     stale: BTreeSet<ServiceName>,
+    /// What came of reading the registry when nothing usable did, by its kind.
+    failures: BTreeMap<&'static str, u64>,
     /// When the registry was last told what was found out.
     told: Option<Instant>,
     /// Instances served from the disk's word alone, counted with each pulse: it takes a look at everything held.
@@ -92,6 +94,9 @@ pub async fn run(mut discovery: Discovery) {
                     return;
                 };
                 let now = Instant::now();
+                if let Event::Failed { error, .. } = &event {
+                    *discovery.progress.failures.entry(error.kind()).or_default() += 1;
+                }
                 discovery.canary.take_out(&mut event, now);
                 let mut changed = discovery.with_view(|view| view.apply(&event, now));
                 if !discovery.progress.stale.is_empty() {
@@ -265,6 +270,7 @@ impl Discovery {
 
     fn say(&self, mut freshness: Freshness) {
         freshness.canary = self.canary.shown();
+        freshness.failures.clone_from(&self.progress.failures);
         if let Some(keeper) = &self.keeper {
             let (written, error) = keeper.stats().now();
             let failures = keeper.stats().failures();
@@ -299,6 +305,7 @@ fn freshness(view: &View) -> Freshness {
         last_proof: status.last_proof,
         complete: view.is_complete(),
         failing: status.failing_since.is_some(),
+        failures: BTreeMap::new(),
         last_error: status.last_error.as_ref().map(ToString::to_string),
         held: view.held_count(),
         rejects: status.rejects.iter().map(|r| (r.name.clone(), r.reason.clone())).collect(),

@@ -1,5 +1,6 @@
 //! How old the truth is: what discovery last knew of the registry, for everyone who shows it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
@@ -20,6 +21,8 @@ pub struct Freshness {
     pub failing: bool,
     /// The last failure, kept for the record.
     pub last_error: Option<String>,
+    /// Failures so far, by their kind.
+    pub failures: BTreeMap<&'static str, u64>,
     /// Instances that are served although the registry no longer names them.
     pub held: usize,
     /// Entries that were left out.
@@ -73,6 +76,7 @@ impl Freshness {
             "reachable": !self.failing,
             "age_seconds": self.age_seconds().map(milliseconds),
             "last_error": self.last_error,
+            "failures": self.failures,
             "held": self.held,
             "rejects": self.rejects.iter().map(|(entry, reason)| json!({"entry": entry, "reason": reason})).collect::<Vec<_>>(),
             "last_known_good": {

@@ -43,7 +43,7 @@ pub(super) async fn ack(shared: &Shared, request: Request<Incoming>) -> Result<A
         .map_err(|why| Refused::field(FieldError::body("revision", "value", why)))?;
     let noted = {
         let mut acks = shared.acks.lock().unwrap_or_else(PoisonError::into_inner);
-        acks.ack(gateway.as_str(), ack.revision, position.revision, shared.now())
+        acks.ack(gateway.as_str(), ack.revision, position, shared.now())
     };
     if !noted {
         return Err(Refused::Full { what: "gateways", limit: MAX_GATEWAYS });
@@ -71,7 +71,7 @@ pub(super) async fn wait<B>(
     loop {
         acked.borrow_and_update();
         let (answer, silence) = {
-            let (now, current) = (shared.now(), shared.at().0.revision);
+            let (now, current) = (shared.now(), shared.at().0);
             let mut acks = shared.acks.lock().unwrap_or_else(PoisonError::into_inner);
             (acks.judge(revision, current, now), acks.next_silence(now))
         };

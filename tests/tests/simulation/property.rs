@@ -82,8 +82,6 @@ pub enum Sabotage {
     BelievesAbsence,
     /// P9: gateways do not take out what was removed.
     KeepsRemoved,
-    /// P10: the clock of preservation stands still.
-    PreservesForEver,
 }
 
 impl Sabotage {
@@ -91,7 +89,7 @@ impl Sabotage {
     pub fn brought_out_by(self) -> Option<u32> {
         match self {
             Self::KeepsEpoch | Self::BelievesAbsence => Some(4),
-            Self::AcceptsOldGenerations | Self::PreservesForEver => Some(6),
+            Self::AcceptsOldGenerations => Some(6),
             Self::AcksTooEarly | Self::KeepsRemoved => Some(10),
             Self::IgnoresTokens => Some(16),
             Self::LosesChange | Self::ForgetsBeats | Self::NeverExpires => None,

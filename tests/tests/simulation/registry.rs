@@ -146,7 +146,6 @@ impl Registry {
         self.truth.observe(at);
         let stuck = match self.sabotage {
             Some(Sabotage::NeverExpires) => store.state() != SourceState::Warming,
-            Some(Sabotage::PreservesForEver) => store.state() == SourceState::Preserving,
             _ => false,
         };
         while !stuck && store.advance(at, SLICE).more {}
@@ -259,18 +258,18 @@ impl Registry {
                 let current = store.position();
                 let known = applied.epoch == current.epoch && applied.revision <= current.revision;
                 if let (true, Peer::Gateway(gateway)) = (known, peer) {
-                    live.acks.ack(&format!("gateway-{gateway}"), applied.revision, current.revision, at);
+                    live.acks.ack(&format!("gateway-{gateway}"), applied.revision, current, at);
                     self.truth.acked(gateway, process, applied.revision);
                 }
                 written(if known { 200 } else { 410 })
             }
             Call::Barrier(revision) => {
-                let current = store.position().revision;
-                if revision > current {
+                let current = store.position();
+                if revision > current.revision {
                     return Ok(Some(written(422)));
                 }
                 let answer = live.acks.judge(revision, current, at);
-                Reply::Barrier(answer, store.position().epoch, self.truth.applied(revision))
+                Reply::Barrier(answer, current.epoch, self.truth.applied(revision))
             }
         }))
     }

@@ -143,9 +143,7 @@ impl World {
             let ms = world.rng.u64(0..20_000);
             world.later(ms, Event::StartSidecar(sidecar));
         }
-        // Where no property of theirs is looked at, time passes faster without gateways.
-        let gateways = if options.sabotage == Some(Sabotage::PreservesForEver) { 0 } else { GATEWAYS };
-        for gateway in 0..gateways {
+        for gateway in 0..GATEWAYS {
             let ms = world.rng.u64(0..20_000);
             world.later(ms, Event::StartGateway(gateway));
             world.later(ms, Event::Pulse(gateway));
