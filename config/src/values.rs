@@ -76,6 +76,19 @@ pub(crate) fn duration(value: &DeValue<'_>) -> Outcome<Duration> {
     }
 }
 
+/// What `read` understands, or `"none"`.
+pub(crate) fn or_none<T>(
+    value: &DeValue<'_>,
+    read: impl Fn(&DeValue<'_>) -> Outcome<T>,
+) -> Outcome<Option<T>> {
+    if value.as_str() == Some("none") {
+        return Ok(None);
+    }
+    read(value)
+        .map(Some)
+        .map_err(|wrong| Wrong::new(wrong.what, format!("{}, or \"none\" for no limit", wrong.right)))
+}
+
 /// A duration, or `"none"`.
 pub(crate) fn duration_or_none(value: &DeValue<'_>) -> Outcome<Option<Duration>> {
     if value.as_str() == Some("none") {

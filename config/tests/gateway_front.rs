@@ -25,7 +25,7 @@ fn listener(text: &str) -> String {
 }
 
 /// (text, the only mistake without the file's name, a part of what would be right)
-fn judge(cases: &[(&str, &str, &str)], build: fn(&str) -> String) {
+fn judge(cases: &[(&str, &str, &str)], build: impl Fn(&str) -> String) {
     for (text, expected, right) in cases {
         let mistakes = read(&build(text)).err().unwrap_or_else(|| panic!("accepted: {text}"));
         assert_eq!(mistakes.len(), 1, "{text}\n{}", mistakes.join("\n"));
@@ -264,4 +264,42 @@ fn the_way_to_https_names_its_hosts() {
         .remove(0);
     let redirect = rules.rules.https_redirect.unwrap();
     assert_eq!((redirect.hosts.len(), redirect.port), (2, 443));
+}
+
+#[test]
+fn limits_have_bounds_and_most_can_be_none() {
+    let limits = |text: &str| format!("[limits]\n{text}\n[[listener]]\naddress = \"127.0.0.1:1\"\n");
+    judge(
+        &[
+            ("body_bytes = -1", "2:14: `limits.body_bytes` is -1", "or \"none\" for no limit"),
+            (
+                "connections_per_address = 0",
+                "2:27: `limits.connections_per_address` is 0",
+                "from 1 to 1000000, or",
+            ),
+            ("connection_requests = 0", "2:23: `limits.connection_requests` is 0", "or \"none\""),
+            ("connection_age = 5", "2:18: `limits.connection_age` is 5", "or \"none\""),
+            ("resets = 0", "2:10: `limits.resets` is 0", "from 1 to 10000"),
+            ("min_body_rate = \"1 MB\"", "2:17: `limits.min_body_rate` is '1 MB'", "or \"none\""),
+        ],
+        limits,
+    );
+    let none = accepted(&limits(
+        "body_bytes = \"none\"\nconnections_per_address = \"none\"\nconnection_requests = \"none\"\n\
+         connection_age = \"none\"\nmin_body_rate = \"none\"",
+    ))
+    .limits;
+    assert_eq!(
+        (none.body_bytes, none.connections_per_address, none.connection_requests, none.connection_age),
+        (None, None, None, None)
+    );
+    assert_eq!(none.min_body_rate, None);
+    let text = format!(
+        "{}{}",
+        limits("body_bytes = \"1KiB\""),
+        "[[route]]\nname = \"r\"\nprefix = \"/a\"\nservice = \"core\"\n"
+    );
+    for (own, bytes) in [("", Some(1024)), ("body_bytes = 0", Some(0)), ("body_bytes = \"none\"", None)] {
+        assert_eq!(accepted(&format!("{text}{own}")).routes[0].body_bytes, bytes, "{own}");
+    }
 }

@@ -61,6 +61,7 @@ fn all() -> Vec<GatewayError> {
         Failure::BadAnswer,
         Failure::ClientBody,
         Failure::ClientBodyTimeout,
+        Failure::BodyTooLarge,
     ];
     // The default of `target_bytes`.
     let limit_bytes = 16 * 1024;

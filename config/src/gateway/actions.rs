@@ -7,7 +7,8 @@ use crate::values;
 /// The ways in which a route can say what it does.
 const WAYS: [&str; 3] = ["service", "redirect", "answer"];
 /// What has a meaning on the way to a service alone.
-const FOR_SERVICES: [&str; 4] = ["strip_prefix", "replace_prefix", "timeouts", "request_headers"];
+const FOR_SERVICES: [&str; 5] =
+    ["strip_prefix", "replace_prefix", "timeouts", "request_headers", "body_bytes"];
 
 /// What the route does; `None` after a mistake.
 pub(super) fn read(reading: &mut Reading<'_>, section: &Section<'_, '_>) -> Option<RouteAction> {

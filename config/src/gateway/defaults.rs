@@ -42,6 +42,17 @@ pub(crate) const LIMITS: LimitsConfig = LimitsConfig {
     target_bytes: 16 * 1024,
     // At about 25 KiB per idle connection this is 1.2 GiB: a machine's worth, and below usual file-descriptor limits.
     connections: 50_000,
+    // Room for a load balancer or a whole carrier behind one address; still no one address takes all places.
+    connections_per_address: Some(20_000),
+    // Connections that live for ever pile up on the workers, and on the processes, that were there first.
+    connection_requests: Some(100_000),
+    connection_age: Some(Duration::from_hours(1)),
+    // The HTTP library's own: a browser that closes a tab resets what it has open, and we take streams faster than that.
+    resets: 20,
+    // No service here takes larger bodies; without a limit one client fills a service's disk.
+    body_bytes: Some(1024 * 1024 * 1024),
+    // The worst phone sends more; a client that sends less holds its place on purpose.
+    min_body_rate: Some(100),
     // What browsers and gRPC clients count on (RFC 9113 5.1.2 wants at least 100).
     streams: 128,
     // A head fits into a few packets; a client that needs longer is broken or holds the place on purpose.

@@ -162,7 +162,8 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, wanted: Wa
     let upstream_tls = upstream_tls::read_general(reading, root);
     let services = services::read(reading, root, &upstream_tls);
     let headers = edits::read_general(reading, root);
-    let bases = routes::Bases { timeouts, edits: &headers };
+    let limits = limits::read(limits.as_ref(), reading);
+    let bases = routes::Bases { timeouts, edits: &headers, body_bytes: limits.body_bytes };
     let routes = routes::read(reading, root, &bases);
     FileSpec {
         listeners,
@@ -176,7 +177,7 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, wanted: Wa
         access_log,
         reason_header: reason_header.is_none_or(|said| said.value),
         timeouts,
-        limits: limits::read(limits.as_ref(), reading),
+        limits,
         health: health::read(health.as_ref(), reading),
         upstream_tls,
         headers,

@@ -19,6 +19,15 @@ const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 /// One is enough to be served; thousands on one connection are an attack on the worker that has it.
 const STREAMS: RangeInclusive<usize> = 1..=10_000;
 
+/// More in one connection than a day has requests is as good as no limit.
+const CONNECTION_REQUESTS: RangeInclusive<usize> = 1..=1_000_000_000;
+/// None would refuse clients that close a tab; thousands are an attack.
+const RESETS: RangeInclusive<usize> = 1..=10_000;
+/// 0: no body at all. Larger than any disk that a service has is as good as no limit.
+pub(super) const BODY_BYTES: RangeInclusive<usize> = 0..=1024 * 1024 * 1024 * 1024;
+/// Faster than that, and clients with a bad line are cut.
+const BODY_RATE: RangeInclusive<usize> = 1..=1024 * 1024;
+
 pub(super) const KEYS: &[Key] = &[
     Key {
         name: "header_bytes",
@@ -55,6 +64,63 @@ pub(super) const KEYS: &[Key] = &[
         example: "20000",
         what: "Downstream connections of the whole process; more wait in the kernel's queue.",
         why: "About 25 KiB each when idle. The limit on open files of the process must be higher.",
+    },
+    Key {
+        name: "connections_per_address",
+        kind: "integer, 1 to 1000000, or \"none\"",
+        default: Some("20000"),
+        absent: "",
+        example: "200",
+        what: "Downstream connections of one client address (of IPv6: of one /64) at one listener; more are closed at once. Trusted \
+               proxies are exempt, and with `proxy_protocol` the client that is named counts.",
+        why: "No one address takes all of `connections`, and there is room for a load balancer or a carrier behind one.",
+    },
+    Key {
+        name: "connection_requests",
+        kind: "integer, 1 to 1000000000, or \"none\"",
+        default: Some("100000"),
+        absent: "",
+        example: "10000",
+        what: "Requests of one connection; then it is ended as in a drain, with `Connection: close` or GOAWAY, and no request is lost.",
+        why: "Connections that live for ever stay on the workers and processes that were there first.",
+    },
+    Key {
+        name: "connection_age",
+        kind: "duration or \"none\"",
+        default: Some("\"1h\""),
+        absent: "",
+        example: "\"10m\"",
+        what: "Age of a connection; then it is ended in the same way, with its next answer. A WebSocket goes on.",
+        why: "As for `connection_requests`.",
+    },
+    Key {
+        name: "resets",
+        kind: "integer, 1 to 10000",
+        default: Some("20"),
+        absent: "",
+        example: "50",
+        what: "HTTP/2 streams that a client may have reset before we took them; beyond, the connection is ended (ENHANCE_YOUR_CALM).",
+        why: "Opening and resetting costs a client nothing and us work (rapid reset).",
+    },
+    Key {
+        name: "body_bytes",
+        kind: "size, 0 to 1TiB, or \"none\"",
+        default: Some("\"1GiB\""),
+        absent: "",
+        example: "\"10MiB\"",
+        what: "Bytes of a request's body; 413 beyond: at once where its length is declared, else when it comes to that, and the service \
+               sees nothing of what is too much. Not for gRPC calls and WebSockets, which are streams of messages.",
+        why: "Bodies are streamed and cost the gateway no memory; the limit is for the services.",
+    },
+    Key {
+        name: "min_body_rate",
+        kind: "size per second, 1 to 1MiB, or \"none\"",
+        default: Some("100"),
+        absent: "",
+        example: "\"1KiB\"",
+        what: "Bytes per second that a request's body must come with on average, counted while we wait for the client and after ten \
+               seconds of that; 408 below. Not for gRPC calls.",
+        why: "The worst phone sends more; a client that sends less holds its place, and one at the service, on purpose.",
     },
     Key {
         name: "streams",
@@ -119,6 +185,22 @@ pub(super) fn read(section: Option<&Section<'_, '_>>, reading: &mut Reading<'_>)
     let header_count = number("header_count", HEADER_COUNT, base.header_count);
     let connections = number("connections", CONNECTIONS, base.connections);
     let streams = number("streams", STREAMS, usize::try_from(base.streams).unwrap_or(usize::MAX));
+    let resets = number("resets", RESETS, base.resets);
+    let bounded = |reading: &mut Reading<'_>, key, bounds: RangeInclusive<usize>, default: Option<u64>| {
+        let said = section
+            .value(reading, key, |v| values::or_none(v, |v| values::size(v, *bounds.start(), *bounds.end())));
+        said.map_or(default, |said| said.value.and_then(|value| u64::try_from(value).ok()))
+    };
+    let body_bytes = bounded(reading, "body_bytes", BODY_BYTES, base.body_bytes);
+    let min_body_rate = bounded(reading, "min_body_rate", BODY_RATE, base.min_body_rate);
+    let counted = |reading: &mut Reading<'_>, key, bounds: RangeInclusive<usize>| {
+        section.value(reading, key, |v| {
+            values::or_none(v, |v| values::number(v, *bounds.start(), *bounds.end()))
+        })
+    };
+    let per_address = counted(reading, "connections_per_address", CONNECTIONS);
+    let requests = counted(reading, "connection_requests", CONNECTION_REQUESTS);
+    let age = section.value(reading, "connection_age", values::duration_or_none);
     let mut duration = |key, default: Duration| {
         section.value(reading, key, values::duration).map_or(default, |said| said.value)
     };
@@ -127,7 +209,14 @@ pub(super) fn read(section: Option<&Section<'_, '_>>, reading: &mut Reading<'_>)
         header_count,
         target_bytes,
         connections,
+        connections_per_address: per_address.map_or(base.connections_per_address, |said| said.value),
+        connection_requests: requests
+            .map_or(base.connection_requests, |said| said.value.and_then(|value| u64::try_from(value).ok())),
+        connection_age: age.map_or(base.connection_age, |said| said.value),
         streams: u32::try_from(streams).unwrap_or(base.streams),
+        resets,
+        body_bytes,
+        min_body_rate,
         head_timeout: duration("head_timeout", base.head_timeout),
         keep_alive: duration("keep_alive", base.keep_alive),
         drain_timeout: duration("drain_timeout", base.drain_timeout),

@@ -262,8 +262,20 @@ pub struct LimitsConfig {
     pub target_bytes: usize,
     /// Downstream connections of the whole process; more wait in the kernel's queue.
     pub connections: usize,
+    /// Downstream connections of one client address at one listener; `None`: no limit.
+    pub connections_per_address: Option<usize>,
+    /// Requests of one connection, after which it is ended; `None`: no limit.
+    pub connection_requests: Option<u64>,
+    /// Age of a connection, after which it is ended; `None`: no limit.
+    pub connection_age: Option<Duration>,
     /// HTTP/2 streams at once on one connection.
     pub streams: u32,
+    /// HTTP/2 streams that a client reset before they were taken.
+    pub resets: usize,
+    /// Bytes of a request's body where a route says nothing else; `None`: no limit.
+    pub body_bytes: Option<u64>,
+    /// Bytes per second that a request's body must come with; `None`: no limit.
+    pub min_body_rate: Option<u64>,
     /// From the first byte of a request's head to its last.
     pub head_timeout: Duration,
     /// Without a request on a kept-alive connection.
@@ -344,6 +356,8 @@ pub struct RouteConfig {
     pub action: RouteAction,
     /// What is changed on the way; begins with the general changes.
     pub edits: HeaderEdits,
+    /// Bytes of a request's body (the general limit where it says nothing); `None`: no limit.
+    pub body_bytes: Option<u64>,
     /// Time limits of this route (the general ones where it says nothing).
     pub timeouts: TimeoutsConfig,
 }

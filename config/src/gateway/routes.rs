@@ -10,7 +10,7 @@ use vertice_registry_api::name::shorten;
 
 use super::edits::Message;
 use super::{HeaderEdits, HeaderPattern, HostPattern, PathPattern, RouteConfig, TimeoutsConfig};
-use super::{actions, edits, host, listeners, path, timeouts};
+use super::{actions, edits, host, limits, listeners, path, timeouts};
 use crate::keys::{Key, names};
 use crate::reader::{Outcome, Reading, Said, Section, Wrong, understand};
 use crate::{suggest, values};
@@ -136,6 +136,15 @@ pub(super) const KEYS: &[Key] = &[
         why: "",
     },
     Key {
+        name: "body_bytes",
+        kind: "size, 0 to 1TiB, or \"none\"",
+        default: None,
+        absent: "that of `[limits]`",
+        example: "\"64KiB\"",
+        what: "Bytes of a request's body; 413 beyond.",
+        why: "Most services take small bodies, and one takes uploads.",
+    },
+    Key {
         name: "timeouts",
         kind: "table",
         default: None,
@@ -166,6 +175,7 @@ type Match = (Option<HostPattern>, PathPattern, Vec<String>, Vec<(String, Option
 pub(super) struct Bases<'a> {
     pub(super) timeouts: TimeoutsConfig,
     pub(super) edits: &'a HeaderEdits,
+    pub(super) body_bytes: Option<u64>,
 }
 
 /// The routes of the file, in its order.
@@ -215,6 +225,12 @@ fn read_one(
     let action = actions::read(reading, section);
     let inner = section.section(reading, "timeouts", &names(timeouts::KEYS));
     let timeouts = timeouts::read(inner.as_ref(), reading, bases.timeouts);
+    let body_bytes = section.value(reading, "body_bytes", |v| {
+        let bounds = limits::BODY_BYTES;
+        values::or_none(v, |v| values::size(v, *bounds.start(), *bounds.end()))
+    });
+    let body_bytes =
+        body_bytes.map_or(bases.body_bytes, |said| said.value.and_then(|value| u64::try_from(value).ok()));
     let mut edits = bases.edits.clone();
     edits.request.extend(edits::read(reading, section, "request_headers", Message::Request));
     edits.response.extend(edits::read(reading, section, "response_headers", Message::Response));
@@ -227,6 +243,7 @@ fn read_one(
         headers,
         action,
         edits,
+        body_bytes,
         timeouts,
     };
     Some((config, path.at))

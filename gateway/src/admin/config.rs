@@ -169,7 +169,7 @@ fn config(config: &GatewayConfig) -> Value {
 }
 
 fn route(route: &RouteConfig) -> Value {
-    let RouteConfig { name, host, path, methods, headers, action, edits, timeouts: own } = route;
+    let RouteConfig { name, host, path, methods, headers, action, edits, body_bytes, timeouts: own } = route;
     json!({
         "name": name,
         "host": host.as_ref().map(rules::host),
@@ -182,6 +182,7 @@ fn route(route: &RouteConfig) -> Value {
         "headers": headers.iter().map(|header| header.name.as_str()).collect::<Vec<_>>(),
         "action": rules::action(action),
         "changed_headers": rules::edits(edits),
+        "body_bytes": body_bytes,
         "timeouts": timeouts(own),
     })
 }
@@ -192,7 +193,13 @@ fn limits_of(limits: &LimitsConfig) -> Value {
         header_count,
         target_bytes,
         connections,
+        connections_per_address,
+        connection_requests,
+        connection_age,
         streams,
+        resets,
+        body_bytes,
+        min_body_rate,
         head_timeout,
         keep_alive,
         drain_timeout,
@@ -202,7 +209,13 @@ fn limits_of(limits: &LimitsConfig) -> Value {
         "header_count": header_count,
         "target_bytes": target_bytes,
         "connections": connections,
+        "connections_per_address": connections_per_address,
+        "connection_requests": connection_requests,
+        "connection_age": connection_age.map(time),
         "streams": streams,
+        "resets": resets,
+        "body_bytes": body_bytes,
+        "min_body_rate": min_body_rate,
         "head_timeout": time(*head_timeout),
         "keep_alive": time(*keep_alive),
         "drain_timeout": time(*drain_timeout),

@@ -108,6 +108,25 @@ fn connections(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encod
         "Client connections closed at a deadline: no head, no next request, or a reader that stalled",
         sum(state, |m| &m.connections_timed_out),
     )?;
+    for (name, help, value) in [
+        (
+            "connections_over_address",
+            "Client connections closed at once: their address had `connections_per_address`",
+            sum(state, |m| &m.connections_over_address),
+        ),
+        (
+            "connections_spent",
+            "Client connections ended after `connection_requests` or at `connection_age`",
+            sum(state, |m| &m.connections_spent),
+        ),
+        (
+            "connections_broken",
+            "Client connections ended by an error: reset by the client, or broken or too many HTTP/2 frames or resets",
+            sum(state, |m| &m.connections_broken),
+        ),
+    ] {
+        count(encoder, name, help, value)?;
+    }
     count(
         encoder,
         "streams_timed_out",

@@ -98,6 +98,7 @@ pub(super) fn routes(config: &GatewayConfig, slot: impl Fn(&str) -> Option<usize
                 request: edit_list(&route.edits.request),
                 response: edit_list(&route.edits.response),
             },
+            body_bytes: route.body_bytes,
             timeouts: route.timeouts,
             built_in: false,
         })
@@ -110,6 +111,7 @@ pub(super) fn routes(config: &GatewayConfig, slot: impl Fn(&str) -> Option<usize
         headers: Vec::new(),
         action,
         edits: general.clone(),
+        body_bytes: config.limits.body_bytes,
         timeouts,
         built_in: true,
     };

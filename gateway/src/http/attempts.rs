@@ -43,6 +43,7 @@ pub async fn attempts(
         first_byte: ticks(timeouts.first_byte),
         // The messages of a call may be far apart, in both directions.
         idle: ticks(if story.asked.grpc { timeouts.stream_idle } else { timeouts.idle }),
+        min_rate: settings.limits.min_body_rate.filter(|_| !story.asked.grpc),
         stream_idle: ticks(timeouts.stream_idle),
         total: timeouts.total.map_or(Tick::MAX / 2, |total| now + ticks(total)),
         upgrade,
@@ -115,7 +116,8 @@ fn testimony(sent: &Result<Response<ResponseBody>, AttemptError>) -> Option<Test
             Failure::ClosedDuringBody
             | Failure::TotalTimeout
             | Failure::ClientBody
-            | Failure::ClientBodyTimeout => None,
+            | Failure::ClientBodyTimeout
+            | Failure::BodyTooLarge => None,
         },
     }
 }

@@ -205,7 +205,7 @@ impl Drop for Story {
         if let Some(notes) = self.log.take() {
             self.write_log(&notes, bytes_in);
         }
-        let last = self.worker.last_request_within(&self.turn.connection().entrance);
+        let last = self.turn.connection().last_request_within(&self.worker);
         self.turn.end(last.unwrap_or(self.settings.keep_alive));
     }
 }

@@ -22,6 +22,7 @@ use super::preface::{self, Protocol};
 use super::stream::Stream;
 use super::streams::StreamTasks;
 use super::turn::{Downstream, Turn};
+use crate::listener::census::Place;
 use crate::listener::entrance::Entrance;
 use crate::listener::proxy_protocol;
 use crate::telemetry::metrics::RefusedHead;
@@ -69,6 +70,7 @@ pub async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, 
     let _open = Open(worker.clone());
     let settings = worker.settings();
     let Some(client) = announced(&worker, &mut stream, peer, &entrance).await else { return };
+    let Ok(place) = place(&worker, client, &entrance) else { return };
     let Some((stream, security)) = secure(&worker, stream, peer, &entrance).await else { return };
     let clock = worker.wheel.add();
     let downstream = Rc::new(Downstream {
@@ -80,6 +82,10 @@ pub async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, 
         entrance,
         settings,
         streams: Cell::new(0),
+        requests: Cell::new(0),
+        began: worker.wheel.now(),
+        is_spent: Cell::new(false),
+        place,
     });
     // A new connection has as long for its first head as for any other; it does not get to sit idle first.
     clock.head_begins(downstream.settings.head);
@@ -92,7 +98,10 @@ pub async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, 
             worker.metrics.refused_head(RefusedHead::TooLarge);
         }
         Ended::Refused(error) if error.is_parse() => worker.metrics.refused_head(RefusedHead::Malformed),
-        Ended::Refused(error) => tracing::debug!(%error, %peer, "connection ended early"),
+        Ended::Refused(error) => {
+            worker.metrics.connections_broken.one();
+            tracing::debug!(%error, %peer, "connection ended early");
+        }
         Ended::Broken(error) => tracing::debug!(%error, %peer, "connection ended before a request"),
     }
 }
@@ -125,6 +134,21 @@ async fn announced(
             None
         }
     }
+}
+
+/// One of the places that its address has; `Err`: they are all taken.
+fn place(worker: &Worker, client: SocketAddr, entrance: &Entrance) -> Result<Option<Place>, ()> {
+    let settings = worker.settings();
+    let ip = client.ip().to_canonical();
+    let Some(limit) = settings.limits.connections_per_address else { return Ok(None) };
+    if settings.trusted_proxies.iter().any(|net| net.contains(&ip)) {
+        return Ok(None);
+    }
+    let place = entrance.census().enter(ip, limit);
+    if place.is_none() {
+        worker.metrics.connections_over_address.one();
+    }
+    place.map(Some).ok_or(())
 }
 
 /// The stream to be read, after its handshake where the listener asks for one; `None`: none came about.
@@ -188,7 +212,7 @@ async fn speak_http1(
             .with_upgrades()
     );
     let linger = |_: Pin<&mut _>| {
-        if let Some(within) = worker.last_request_within(&downstream.entrance)
+        if let Some(within) = downstream.last_request_within(worker)
             && downstream.clock.is_waiting()
         {
             downstream.clock.wait_for_head(within);
@@ -215,6 +239,7 @@ async fn speak_http2(
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .max_concurrent_streams(limits.streams)
+            .max_pending_accept_reset_streams(limits.resets)
             .enable_connect_protocol()
             .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
             .serve_connection(io, service)
@@ -243,7 +268,7 @@ async fn draining<C: Future>(
 ) -> C::Output {
     let mut told = false;
     poll_fn(|cx| {
-        if !told && (worker.last_request_within(&downstream.entrance).is_some() || is_over()) {
+        if !told && (downstream.last_request_within(worker).is_some() || is_over()) {
             told = true;
             shut_down(connection.as_mut());
         }

@@ -64,7 +64,7 @@ pub struct Told {
 
 impl GatewayError {
     /// All reasons, for the metrics.
-    pub const REASONS: [&'static str; 25] = [
+    pub const REASONS: [&'static str; 26] = [
         "bad_path",
         "bad_host",
         "misdirected",
@@ -90,6 +90,7 @@ impl GatewayError {
         "bad_answer",
         "client_body",
         "client_body_timeout",
+        "body_too_large",
     ];
 
     /// What the client is told.
@@ -248,7 +249,12 @@ fn failure_told(failure: Failure) -> Told {
         Failure::ClientBodyTimeout => told(
             StatusCode::REQUEST_TIMEOUT,
             "client_body_timeout",
-            "the request's body stopped coming before its end",
+            "the request's body stopped coming before its end, or came too slowly",
+        ),
+        Failure::BodyTooLarge => told(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            "the request's body is larger than its route takes",
         ),
     }
 }
@@ -287,6 +293,7 @@ mod tests {
             (GatewayError::Upstream(Failure::BadAnswer), 502, "bad_answer"),
             (GatewayError::Upstream(Failure::ClientBody), 400, "client_body"),
             (GatewayError::Upstream(Failure::ClientBodyTimeout), 408, "client_body_timeout"),
+            (GatewayError::Upstream(Failure::BodyTooLarge), 413, "body_too_large"),
         ];
         for (error, status, reason) in rows {
             let told = error.answer();

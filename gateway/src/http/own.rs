@@ -120,6 +120,7 @@ async fn health_check(story: &Story, service: &Service) -> Result<serde_json::Va
         connect: HEALTH_TICKS,
         first_byte: HEALTH_TICKS,
         idle: HEALTH_TICKS,
+        min_rate: None,
         stream_idle: HEALTH_TICKS,
         upgrade: false,
         total: now + HEALTH_TICKS,

@@ -26,7 +26,7 @@ use super::websocket::{self, Handshake};
 use super::{edits, grpc, headers, own, request_id, target, tunnel};
 use crate::route::RequestView;
 use crate::table::{Service, StatusClass};
-use crate::upstream::{RequestBody, ResponseBody};
+use crate::upstream::{Failure, RequestBody, ResponseBody};
 use crate::worker::Worker;
 use crate::worker::timer::Tick;
 
@@ -100,13 +100,13 @@ pub async fn handle(worker: Rc<Worker>, turn: Turn, request: Request<Incoming>) 
     }
     response.headers_mut().insert(request_id::X_REQUEST_ID, request_id);
     // An HTTP/2 connection is told by itself.
-    if !is_stream && worker.last_request_within(&connection.entrance).is_some() {
+    if !is_stream && connection.last_request_within(&worker).is_some() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
-async fn answer(story: &mut Story, mut parts: Parts, body: RequestBody) -> Result<Outcome, GatewayError> {
+async fn answer(story: &mut Story, mut parts: Parts, mut body: RequestBody) -> Result<Outcome, GatewayError> {
     let worker = story.worker.clone();
     let table = worker.tables.current();
     let limits = &story.settings.limits;
@@ -139,6 +139,12 @@ async fn answer(story: &mut Story, mut parts: Parts, body: RequestBody) -> Resul
         Direction::Redirect(status, location) => return Ok(Outcome::Own(own::redirect(status, &location))),
     };
     story.note(|notes| notes.service = Some(service.clone()));
+    // A call is a stream of messages, each of which its service limits.
+    if let Some(limit) = route.body_bytes.filter(|_| !story.asked.grpc)
+        && !body.limit(limit)
+    {
+        return Err(GatewayError::Upstream(Failure::BodyTooLarge));
+    }
     headers::strip_request(&mut parts.headers, !body.is_empty())?;
     if parts.version == Version::HTTP_2 {
         headers::join_crumbs(&mut parts.headers);

@@ -11,10 +11,11 @@ use http::HeaderMap;
 use vertice_config::gateway::ListenerRules;
 
 use super::forwarded::Peer;
+use crate::listener::census::Place;
 use crate::listener::entrance::Entrance;
 use crate::tls::Security;
-use crate::worker::Settings;
-use crate::worker::timer::{ConnectionClock, Tick};
+use crate::worker::timer::{ConnectionClock, Tick, ticks};
+use crate::worker::{LINGER, Settings, Worker};
 
 /// A deadline that is not to come: a century of ticks, which no sum overflows.
 const FAR: Tick = Tick::MAX / 4;
@@ -38,9 +39,38 @@ pub struct Downstream {
     pub settings: Rc<Settings>,
     /// HTTP/2 streams under way.
     pub streams: Cell<u32>,
+    /// Requests so far.
+    pub requests: Cell<u64>,
+    /// The tick at which it began.
+    pub began: Tick,
+    /// It has had its requests or its time.
+    pub is_spent: Cell<bool>,
+    /// Counts for its client's address for as long as it, or a tunnel that it became, lives.
+    pub place: Option<Place>,
 }
 
 impl Downstream {
+    /// Ticks that it has for its next request if that is to be the last one: its worker drains, its listener was closed, or
+    /// it has had its requests or its time.
+    pub fn last_request_within(&self, worker: &Worker) -> Option<Tick> {
+        worker.last_request_within(&self.entrance).or_else(|| self.judge_spent(worker).then_some(LINGER))
+    }
+
+    fn judge_spent(&self, worker: &Worker) -> bool {
+        let limits = &self.settings.limits;
+        let age = worker.wheel.now().saturating_sub(self.began);
+        let spent = limits.connection_requests.is_some_and(|most| self.requests.get() >= most)
+            || limits.connection_age.is_some_and(|most| age >= ticks(most));
+        if spent && !self.is_spent.replace(true) {
+            worker.metrics.connections_spent.one();
+        }
+        spent
+    }
+
+    fn begin_request(&self) {
+        self.requests.set(self.requests.get() + 1);
+    }
+
     /// Whether the client's own connection is one over TLS.
     pub fn is_secure(&self, headers: &HeaderMap) -> bool {
         self.security.is_some() || self.peer.says_https(headers)
@@ -58,11 +88,13 @@ pub struct Turn {
 impl Turn {
     /// The connection's only request, until it ends.
     pub fn whole(connection: Rc<Downstream>) -> Self {
+        connection.begin_request();
         Self { connection, stream: None }
     }
 
     /// One of its streams, with the deadline `clock`.
     pub fn stream(connection: Rc<Downstream>, clock: Arc<ConnectionClock>) -> Self {
+        connection.begin_request();
         connection.streams.set(connection.streams.get() + 1);
         connection.clock.progress();
         connection.clock.hold(FAR);

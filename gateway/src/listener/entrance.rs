@@ -7,6 +7,8 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 use vertice_config::gateway::ListenerConfig;
 
+use super::census::Census;
+
 use crate::tls::ListenerTls;
 
 /// One listener, as its acceptors and connections see it.
@@ -20,6 +22,7 @@ pub struct Entrance {
     /// The same as `stop`, for who asks with every poll.
     closing: AtomicBool,
     stop: watch::Sender<bool>,
+    census: Arc<Census>,
 }
 
 impl Entrance {
@@ -30,6 +33,7 @@ impl Entrance {
             tls: ArcSwapOption::new(tls),
             closing: AtomicBool::new(false),
             stop: watch::Sender::new(false),
+            census: Arc::default(),
         }
     }
 
@@ -47,6 +51,11 @@ impl Entrance {
     pub fn set_rules(&self, rules: ListenerConfig, tls: Option<Arc<ListenerTls>>) {
         self.tls.store(tls);
         self.rules.store(Arc::new(rules));
+    }
+
+    /// Its connections by address.
+    pub fn census(&self) -> &Arc<Census> {
+        &self.census
     }
 
     /// No new connections, and those that are there end after their next answer. There is no way back.

@@ -151,6 +151,7 @@ mod tests {
             headers,
             action: Action::ToNamed,
             edits: Edits::default(),
+            body_bytes: None,
             timeouts,
             built_in: false,
         }

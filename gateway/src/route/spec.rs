@@ -26,6 +26,8 @@ pub struct Route {
     pub action: Action,
     /// What is changed on the way.
     pub edits: Edits,
+    /// Bytes of a request's body; `None`: any number.
+    pub body_bytes: Option<u64>,
     /// Time limits.
     pub timeouts: TimeoutsConfig,
     /// Whether the gateway brought this route itself; these come last where all else is equal.

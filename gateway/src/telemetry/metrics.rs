@@ -49,6 +49,12 @@ pub struct WorkerMetrics {
     pub connections_closed: Counter,
     /// Connections closed because a head, the next request or a reader took too long.
     pub connections_timed_out: Counter,
+    /// Connections closed at once because their address had its share.
+    pub connections_over_address: Counter,
+    /// Connections ended after their number of requests or at their age.
+    pub connections_spent: Counter,
+    /// Connections ended by an error: reset by the client, or broken or too many HTTP/2 frames.
+    pub connections_broken: Counter,
     /// HTTP/2 streams reset because a reader or a writer took too long.
     pub streams_timed_out: Counter,
     /// WebSockets that were opened.

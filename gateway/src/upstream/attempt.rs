@@ -38,6 +38,8 @@ pub struct Attempt<'a> {
     pub first_byte: Tick,
     /// Ticks without a byte of a body.
     pub idle: Tick,
+    /// Bytes per second that a client owes while its body is waited for.
+    pub min_rate: Option<u64>,
     /// The same for an answer that is a stream of events.
     pub stream_idle: Tick,
     /// The tick at which the whole request is over.
@@ -121,7 +123,9 @@ impl Attempt<'_> {
                 } else {
                     Failure::FirstByteTimeout
                 };
-                (progress.last.get() + self.idle, failure)
+                let idle = progress.last.get() + self.idle;
+                let slow = self.min_rate.filter(|_| progress.starved.get());
+                (slow.map_or(idle, |rate| idle.min(progress.too_slow_at(rate))), failure)
             }
             None => (*started + self.first_byte, Failure::FirstByteTimeout),
         };
@@ -155,7 +159,9 @@ pub(super) fn classify(
         return AttemptError::unsent(Failure::Closed, request);
     }
     let error = error.into_error();
-    let failure = if progress.is_some_and(|progress| progress.broken.get()) {
+    let failure = if progress.is_some_and(|progress| progress.too_large.get()) {
+        Failure::BodyTooLarge
+    } else if progress.is_some_and(|progress| progress.broken.get()) {
         Failure::ClientBody
     } else if error.is_parse() || error.is_parse_status() || error.is_parse_too_large() {
         Failure::BadAnswer

@@ -40,8 +40,10 @@ pub enum Failure {
     BadAnswer,
     /// The client broke its body off. The client's.
     ClientBody,
-    /// The client stopped sending its body. The client's.
+    /// The client stopped sending its body, or sends it too slowly. The client's.
     ClientBodyTimeout,
+    /// The client's body has more bytes than it may have. The client's.
+    BodyTooLarge,
 }
 
 impl Failure {
@@ -61,7 +63,8 @@ impl Failure {
             | Self::TotalTimeout
             | Self::BadAnswer
             | Self::ClientBody
-            | Self::ClientBodyTimeout => false,
+            | Self::ClientBodyTimeout
+            | Self::BodyTooLarge => false,
         }
     }
 }

@@ -13,6 +13,10 @@ use hyper::body::Incoming;
 use crate::fields;
 use crate::worker::timer::{ConnectionClock, Tick};
 
+/// Ticks (50 ms) that a client may be waited for before its rate counts: ten seconds, as for a head.
+const GRACE: Tick = 200;
+const TICKS_PER_SECOND: u64 = 20;
+
 /// A request's body.
 #[derive(Debug)]
 pub enum RequestBody {
@@ -26,6 +30,8 @@ pub enum RequestBody {
         progress: Rc<Progress>,
         /// For the time.
         clock: Arc<ConnectionClock>,
+        /// Bytes that may still come.
+        left: u64,
     },
 }
 
@@ -34,6 +40,8 @@ pub enum RequestBody {
 pub struct Progress {
     /// All of it has been handed over.
     pub finished: Cell<bool>,
+    /// More came than may.
+    pub too_large: Cell<bool>,
     /// The client's side failed.
     pub broken: Cell<bool>,
     /// The client was asked for more and had sent nothing.
@@ -42,6 +50,10 @@ pub struct Progress {
     pub last: Cell<Tick>,
     /// Bytes handed over.
     pub bytes: Cell<u64>,
+    /// Ticks for which the client was waited for, without the wait that goes on now.
+    pub waited: Cell<Tick>,
+    /// When the wait that goes on now began.
+    pub waiting_since: Cell<Tick>,
 }
 
 impl RequestBody {
@@ -52,7 +64,15 @@ impl RequestBody {
         }
         let progress = Rc::new(Progress::default());
         progress.last.set(clock.now());
-        Self::Streamed { incoming, progress, clock: clock.clone() }
+        Self::Streamed { incoming, progress, clock: clock.clone(), left: u64::MAX }
+    }
+
+    /// From here on it may have no more than `limit` bytes; whether what it declares is within that.
+    pub fn limit(&mut self, limit: u64) -> bool {
+        let Self::Streamed { incoming, left, .. } = self else { return true };
+        *left = limit;
+        // The declared length, or nothing.
+        incoming.size_hint().lower() <= limit
     }
 
     /// Where to see how far it has come; `None` for no body.
@@ -69,23 +89,71 @@ impl RequestBody {
     }
 }
 
+/// Why a body was not passed on to its end.
+#[derive(Debug)]
+pub enum BodyError {
+    /// The client's side failed.
+    Client(hyper::Error),
+    /// There was more of it than may be.
+    TooLarge,
+}
+
+impl std::fmt::Display for BodyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Client(error) => write!(f, "the client's body broke off: {error}"),
+            Self::TooLarge => f.write_str("the client's body is too large"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+impl Progress {
+    /// The client is waited for at `now`, or sent something.
+    fn note_waiting(&self, waiting: bool, now: Tick) {
+        match (self.starved.replace(waiting), waiting) {
+            (false, true) => self.waiting_since.set(now),
+            (true, false) => {
+                self.waited.set(self.waited.get() + now.saturating_sub(self.waiting_since.get()));
+            }
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// The tick at which a client that is waited for is too slow, where it owes `rate` bytes per second beyond
+    /// [`GRACE`]. Only the time in which it is waited for counts: a service that takes its time is not its fault.
+    pub fn too_slow_at(&self, rate: u64) -> Tick {
+        let earned = self.bytes.get().saturating_mul(TICKS_PER_SECOND) / rate.max(1);
+        let allowed = GRACE.saturating_add(earned);
+        self.waiting_since.get().saturating_add(allowed.saturating_sub(self.waited.get()))
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self::Streamed { incoming, progress, clock } = self.get_mut() else { return Poll::Ready(None) };
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self::Streamed { incoming, progress, clock, left } = self.get_mut() else {
+            return Poll::Ready(None);
+        };
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
-        progress.starved.set(polled.is_pending());
+        progress.note_waiting(polled.is_pending(), clock.now());
         match &polled {
             Poll::Pending => {}
             Poll::Ready(None) => progress.finished.set(true),
             Poll::Ready(Some(Err(_))) => progress.broken.set(true),
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(0));
+                let Some(still) = left.checked_sub(bytes) else {
+                    progress.too_large.set(true);
+                    return Poll::Ready(Some(Err(BodyError::TooLarge)));
+                };
+                *left = still;
                 progress.bytes.set(progress.bytes.get() + bytes);
                 // An empty piece brings nobody further.
                 if bytes > 0 || frame.is_trailers() {
@@ -97,7 +165,7 @@ impl Body for RequestBody {
                 }
             }
         }
-        polled.map_ok(fields::strip_trailers)
+        polled.map_ok(fields::strip_trailers).map_err(BodyError::Client)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -112,5 +180,27 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Streamed { incoming, .. } => incoming.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_owes_its_rate_only_for_the_time_in_which_it_is_waited_for() {
+        let progress = Progress::default();
+        progress.note_waiting(true, 100);
+        assert_eq!(progress.too_slow_at(100), 100 + GRACE);
+        // 200 bytes at 100 a second are two seconds more.
+        progress.note_waiting(false, 150);
+        progress.bytes.set(200);
+        progress.note_waiting(true, 10_000);
+        assert_eq!(progress.too_slow_at(100), 10_000 + GRACE + 40 - 50);
+        progress.note_waiting(true, 10_010);
+        assert_eq!(progress.too_slow_at(100), 10_000 + GRACE + 40 - 50, "it is one wait");
+        progress.note_waiting(false, 20_000);
+        progress.note_waiting(true, 30_000);
+        assert_eq!(progress.too_slow_at(100), 30_000, "nothing is left");
     }
 }

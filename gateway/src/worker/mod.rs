@@ -86,8 +86,9 @@ impl Drain {
     }
 }
 
-/// For connections of a listener that was taken out, and of a process that has a successor: nobody waits for their end.
-const LINGER: Tick = 200;
+/// For connections of a listener that was taken out, of a process that has a successor, and that have had their time: nobody
+/// waits for their end.
+pub const LINGER: Tick = 200;
 
 /// One worker, as its connections see it.
 #[derive(Debug)]
