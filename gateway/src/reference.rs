@@ -109,7 +109,7 @@ pub fn metrics() -> Result<String, String> {
 fn sample() -> Result<Arc<AdminState>, String> {
     let config = resolve(None, &Env::default(), &Flags::default()).map_err(|m| format!("{m:?}"))?;
     let (reloads, _) = mpsc::channel(1);
-    let (published, _) = Published::new(Table::default());
+    let (published, _) = Published::new(Table::default(), 1);
     let (releases, _) = mpsc::channel(1);
     Ok(Arc::new(AdminState {
         published,

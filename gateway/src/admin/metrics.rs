@@ -255,6 +255,9 @@ fn table(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
     gauge(encoder, "canary_age_seconds", "Time since our canary last came back over the watch", back)?;
     let trip = freshness.canary.round_trip.map_or(f64::NAN, |trip| trip.as_secs_f64());
     gauge(encoder, "canary_round_trip_seconds", "Time from writing our canary to its coming back", trip)?;
+    let unacknowledged = freshness.unacknowledged_since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+    let help = "Time that a table has waited to be taken up by all workers and acknowledged, at the last look; 0: none waits";
+    gauge(encoder, "table_unacknowledged_seconds", help, unacknowledged)?;
     let help = "Canaries that the registry had and the watch did not bring";
     count(encoder, "canary_lost", help, freshness.canary.deaf)
 }

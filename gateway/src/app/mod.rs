@@ -106,7 +106,7 @@ pub async fn start(
     let policy = AddressPolicy::of(&entries, admin_address.into_iter().chain(registry_address));
     let fixed = compiled::fixed(&config, count, policy.clone(), credentials.upstream.clone());
     let table = first(&fixed, |services| compiled::routes(&config, |name| services.slot(name)));
-    let (published, graveyard) = Published::new(table);
+    let (published, graveyard) = Published::new(table, count);
     tasks::spawn("free-tables", free_tables(graveyard));
 
     let (view, state_dir) = remembered(&config, &registry_url)?;

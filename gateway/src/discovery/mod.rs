@@ -5,6 +5,7 @@
 
 pub mod run;
 pub mod update;
+pub mod applied;
 pub mod stale;
 pub mod release;
 pub mod order;

@@ -8,10 +8,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use vertice_process::readiness::NotReady;
 use vertice_process::shutdown::Shutdown;
+use vertice_registry_api::ServiceName;
 use vertice_registry_api::reject::MAX_REJECTS;
-use vertice_registry_api::{Position, ServiceName};
 use vertice_registry_client::{Event, Source, SourceKind, View};
 
+use super::applied::Applied;
 use super::canary::CanaryDriver;
 use super::findings;
 use super::last_known_good::keeper::Keeper;
@@ -76,6 +77,8 @@ pub struct Progress {
     stale: BTreeSet<ServiceName>,
     /// What came of reading the registry when nothing usable did, by its kind.
     failures: BTreeMap<&'static str, u64>,
+    /// What may be acknowledged, and what waits for a worker.
+    applied: Applied,
     /// When the registry was last told what was found out.
     told: Option<Instant>,
     /// Instances served from the disk's word alone, counted with each pulse: it takes a look at everything held.
@@ -113,6 +116,10 @@ pub async fn run(mut discovery: Discovery) {
             }
             Some(order) = discovery.orders.recv() => {
                 discovery.follow(order);
+                continue;
+            }
+            () = discovery.published.taken_up() => {
+                discovery.acknowledge();
                 continue;
             }
             _ = pulse.tick() => discovery.pulse(Instant::now()),
@@ -158,6 +165,7 @@ impl Discovery {
             (view.tick(now), view.wants_read(now), watching, view.unconfirmed_count())
         });
         self.progress.unconfirmed = unconfirmed;
+        self.look_for_stuck_workers(now);
         let deaf = self.canary.pulse(watching, now);
         if deaf || wants_read {
             self.source.resync();
@@ -224,7 +232,8 @@ impl Discovery {
         work(&mut self.view.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Compiles what changed and publishes it, says how old the truth is, and acknowledges what is in the table.
+    /// Compiles what changed and publishes it, says how old the truth is, and notes what is in the table: it is acknowledged
+    /// when all workers have it.
     fn publish(&mut self, changed: &BTreeSet<ServiceName>) {
         self.publish_after(self.published.load(), changed);
     }
@@ -255,22 +264,39 @@ impl Discovery {
         if let Some(keeper) = self.keeper.as_ref().filter(|_| !changed.is_empty()) {
             keeper.changed();
         }
-        self.say(freshness);
         if let Some(position) = position {
-            self.applied(position);
+            self.progress.applied.published(self.published.load().generation, position, now);
+            self.acknowledge();
         }
+        self.say(freshness);
         if complete && self.not_ready.take().is_some() {
             tracing::info!(services = self.published.load().services.len(), "the first table is complete");
         }
     }
 
-    fn applied(&self, position: Position) {
-        self.source.applied(position);
+    /// Tells the registry what no request can miss any more.
+    fn acknowledge(&mut self) {
+        if let Some(position) = self.progress.applied.taken(self.published.taken_by_all()) {
+            self.source.applied(position);
+        }
+    }
+
+    /// A worker that stands still keeps drains waiting: said once for each table.
+    fn look_for_stuck_workers(&mut self, now: Instant) {
+        if let Some(generation) = self.progress.applied.is_late(now) {
+            let workers = self.published.behind(generation);
+            tracing::warn!(
+                ?workers,
+                generation,
+                "these workers have not taken up the table yet, so it is not acknowledged, and drains wait for it"
+            );
+        }
     }
 
     fn say(&self, mut freshness: Freshness) {
         freshness.canary = self.canary.shown();
         freshness.failures.clone_from(&self.progress.failures);
+        freshness.unacknowledged_since = self.progress.applied.waiting_since();
         if let Some(keeper) = &self.keeper {
             let (written, error) = keeper.stats().now();
             let failures = keeper.stats().failures();
@@ -311,5 +337,10 @@ fn freshness(view: &View) -> Freshness {
         rejects: status.rejects.iter().map(|r| (r.name.clone(), r.reason.clone())).collect(),
         last_known_good: LastKnownGood::default(),
         canary: CanaryProof::default(),
+        unacknowledged_since: None,
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

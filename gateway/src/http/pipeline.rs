@@ -108,6 +108,7 @@ pub async fn handle(worker: Rc<Worker>, turn: Turn, request: Request<Incoming>) 
 
 async fn answer(story: &mut Story, mut parts: Parts, mut body: RequestBody) -> Result<Outcome, GatewayError> {
     let worker = story.worker.clone();
+    // Nothing is awaited from here to the first attempt: once this worker takes up another table, nobody begins with this one.
     let table = worker.tables.current();
     let limits = &story.settings.limits;
     let handshake = websocket::take(&mut parts, &mut worker.random.borrow_mut());

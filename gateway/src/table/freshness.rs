@@ -31,6 +31,8 @@ pub struct Freshness {
     pub last_known_good: LastKnownGood,
     /// What proves that the watch lives.
     pub canary: CanaryProof,
+    /// Since when a table waits for a worker to take it up, so that it can be acknowledged.
+    pub unacknowledged_since: Option<Instant>,
 }
 
 /// The last known good on disk.

@@ -58,7 +58,7 @@ async fn run(parts: WorkerParts) {
     let Some(door) = doors.get(index) else { return };
     let worker = Rc::new(Worker {
         index,
-        tables: CachedTable::new(published),
+        tables: CachedTable::new(published, index),
         pool: Rc::default(),
         wheel: Wheel::new(),
         metrics,
@@ -127,7 +127,7 @@ async fn tick(worker: Rc<Worker>) {
     loop {
         interval.tick().await;
         worker.wheel.advance();
-        // An idle worker lets go of old tables too.
+        // An idle worker lets go of old tables too, and discovery waits to see it.
         drop(worker.tables.current());
         if worker.wheel.now().is_multiple_of(CHORE_TICKS) {
             worker.pool.sweep(worker.wheel.now());
