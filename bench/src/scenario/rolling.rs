@@ -24,6 +24,8 @@ const INSTANCES: usize = 3;
 const CONNECTIONS: u32 = 8;
 /// A sidecar's goodbye is over by then.
 const GOODBYE: Duration = Duration::from_secs(10);
+/// What the sidecar of a restart that took longer said is shown, in milliseconds.
+const SLOW_MS: f64 = 500.0;
 /// In milliseconds.
 const GOAL_P99_MS: f64 = 250.0;
 
@@ -76,6 +78,8 @@ pub(crate) async fn run(programs: &Programs, restarts: u32) -> Result<Outcome, S
         if !text.contains("drained: no gateway sends new requests") {
             without_proof += 1;
             println!("restart {n} was not proven:\n{text}");
+        } else if ended > SLOW_MS {
+            println!("restart {n} took {ended:.0} ms:\n{text}");
         }
         if let Some((stub, asked)) = stopped.replace((stub, asked)) {
             late += stub.requests() - asked;
