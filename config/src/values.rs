@@ -9,7 +9,7 @@ use toml::de::DeValue;
 use vertice_registry_api::name::shorten;
 use vertice_registry_api::{ServiceName, ServiceUrl};
 
-use crate::gateway::{FallbackUrl, unix_path};
+use crate::gateway::{FallbackUrl, ListenAddress, listen_address, unix_path};
 use crate::reader::{Outcome, Wrong, kind};
 
 /// The longest duration that makes sense for one request or one pause.
@@ -106,6 +106,23 @@ pub(crate) fn address(value: &DeValue<'_>) -> Outcome<SocketAddr> {
         Wrong::new(
             format!("is {}", shorten(text)),
             "give an address and a port: \"127.0.0.1:8000\", \"0.0.0.0:8000\" for all networks, \"[::1]:8000\"",
+        )
+    })
+}
+
+/// An address to listen on, or a Unix socket.
+pub(crate) fn listen_address(value: &DeValue<'_>) -> Outcome<ListenAddress> {
+    text(value)?.parse().map_err(|what| Wrong::new(what, listen_address::FORM))
+}
+
+/// The mode of a file, in octal digits.
+pub(crate) fn file_mode(value: &DeValue<'_>) -> Outcome<u32> {
+    let digits = |text: &str| (3..=4).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    let mode = value.as_str().filter(|text| digits(text)).and_then(|text| u32::from_str_radix(text, 8).ok());
+    mode.filter(|mode| *mode <= 0o777).ok_or_else(|| {
+        Wrong::new(
+            format!("is {}", describe(value)),
+            "give three or four octal digits in quotes: \"0660\", \"0600\"",
         )
     })
 }

@@ -120,6 +120,36 @@ fn listeners_and_admin() {
             ("[[listener]]\naddress = \":8000\"", "2:11: `listener.address` is ':8000'", "0.0.0.0:8000"),
             ("[[listener]]\naddress = 8000", "2:11: `listener.address` is an integer", "quotes"),
             (
+                "[[listener]]\naddress = \"unix:gateway.sock\"",
+                "2:11: `listener.address` is 'unix:gateway.sock', no absolute path of a socket",
+                "unix:/run/vertice/gateway.sock",
+            ),
+            (
+                "[[listener]]\naddress = \"unix:/run/a.sock\"\ntls = { directory = \"/etc/tls\" }",
+                "2:11: `listener.address` is a Unix socket of a listener with TLS",
+                "leave `tls` out",
+            ),
+            (
+                "[[listener]]\naddress = \"127.0.0.1:1\"\nmode = \"0600\"",
+                "2:11: `listener.mode` is given and `listener.address` is no Unix socket",
+                "leave `mode` out",
+            ),
+            (
+                "[[listener]]\naddress = \"unix:/run/a.sock\"\nmode = \"0888\"",
+                "3:8: `listener.mode` is '0888'",
+                "octal",
+            ),
+            (
+                "[[listener]]\naddress = \"unix:/run/a.sock\"\nmode = 432",
+                "3:8: `listener.mode` is 432",
+                "in quotes",
+            ),
+            (
+                "[[listener]]\naddress = \"unix:/run/a.sock\"\n[[listener]]\naddress = \"unix:/run/a.sock\"",
+                "4:11: the address of a listener is taken by a listener (unix:/run/a.sock)",
+                "its own path",
+            ),
+            (
                 "[[listener]]\naddress = \"localhost:1\"",
                 "2:11: `listener.address` is 'localhost:1'",
                 "127.0.0.1",

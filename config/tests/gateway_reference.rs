@@ -20,6 +20,7 @@ fn file_with(section: &SectionKeys, key: &Key, value: &str) -> String {
     let line = format!("{} = {value}\n", key.name);
     // What the section cannot do without, unless it is the key itself.
     let base: &[(&str, &str)] = match section.header {
+        "[[listener]]" if key.name == "mode" => &[("address", "\"unix:/s\"")],
         "[[listener]]" => &[("address", "\"127.0.0.1:1\"")],
         "[listener.tls]" => &[("directory", "\"/d\""), ("client_ca", "\"/ca\"")],
         "[upstream_tls]" | "[service.tls]" => &[("client_cert", "\"/c\""), ("client_key", "\"/k\"")],

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use vertice_config::Env;
-use vertice_config::gateway::{Flags, GatewayConfig, Mistake, RegistryPlace, resolve};
+use vertice_config::gateway::{Flags, GatewayConfig, ListenAddress, Mistake, RegistryPlace, resolve};
 
 const FILE: &str = "\
 [[listener]]
@@ -24,6 +24,10 @@ fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+fn listening(text: &str) -> ListenAddress {
+    text.parse().unwrap()
+}
+
 fn good(file: Option<&str>, env: &Env, flags: &Flags) -> GatewayConfig {
     resolve(file.map(|text| ("g.toml", text)), env, flags).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
 }
@@ -35,8 +39,8 @@ fn bad(file: Option<&str>, env: &Env, flags: &Flags) -> Vec<String> {
     }
 }
 
-fn listeners(config: &GatewayConfig) -> Vec<SocketAddr> {
-    config.listeners.iter().map(|listener| listener.address).collect()
+fn listeners(config: &GatewayConfig) -> Vec<ListenAddress> {
+    config.listeners.iter().map(|listener| listener.address.clone()).collect()
 }
 
 fn registry(config: &GatewayConfig) -> String {
@@ -49,7 +53,7 @@ fn registry(config: &GatewayConfig) -> String {
 #[test]
 fn without_anything_it_is_ready_to_try_on_loopback() {
     let config = good(None, &Env::default(), &Flags::default());
-    assert_eq!(listeners(&config), [address("127.0.0.1:8000")]);
+    assert_eq!(listeners(&config), [listening("127.0.0.1:8000")]);
     assert_eq!(config.admin, Some(address("127.0.0.1:9901")));
     assert_eq!(registry(&config), "embedded 127.0.0.1:8888");
     assert!(config.registry.token.is_none());
@@ -67,7 +71,7 @@ fn each_source_beats_the_one_below_it() {
         ("GATEWAY_CACHE_TTL", "9"),
     ]);
     let flags = Flags {
-        listen: Some(address("127.0.0.1:3001")),
+        listen: Some(listening("127.0.0.1:3001")),
         admin: Some(address("127.0.0.1:3003")),
         registry: Some("http://flag".into()),
         workers: Some(3),
@@ -76,14 +80,14 @@ fn each_source_beats_the_one_below_it() {
     };
 
     let config = good(Some(FILE), &Env::default(), &Flags::default());
-    assert_eq!(listeners(&config), [address("127.0.0.1:1001"), address("127.0.0.1:1002")]);
+    assert_eq!(listeners(&config), [listening("127.0.0.1:1001"), listening("127.0.0.1:1002")]);
     assert_eq!(config.admin, Some(address("127.0.0.1:1003")));
     assert_eq!(registry(&config), "http://file:80");
     assert_eq!(config.registry.request_timeout, Duration::from_secs(3));
     assert_eq!(config.registry.poll_interval, Duration::from_secs(7));
 
     let config = good(Some(FILE), &env, &Flags::default());
-    assert_eq!(listeners(&config), [address("127.0.0.1:2001")]);
+    assert_eq!(listeners(&config), [listening("127.0.0.1:2001")]);
     assert_eq!(config.admin, Some(address("127.0.0.1:2003")));
     assert_eq!(registry(&config), "http://env:80");
     assert_eq!(config.registry.request_timeout, Duration::from_millis(500));
@@ -91,7 +95,7 @@ fn each_source_beats_the_one_below_it() {
 
     let text = format!("workers = 2\nstate_dir = \"/file\"\n{FILE}");
     let config = good(Some(&text), &env, &flags);
-    assert_eq!(listeners(&config), [address("127.0.0.1:3001")]);
+    assert_eq!(listeners(&config), [listening("127.0.0.1:3001")]);
     assert_eq!(config.admin, Some(address("127.0.0.1:3003")));
     assert_eq!(registry(&config), "http://flag:80");
     assert_eq!((config.workers, config.state_dir), (Some(3), Some("/flag".into())));
@@ -105,10 +109,10 @@ fn each_source_beats_the_one_below_it() {
 #[test]
 fn a_file_names_a_listener_unless_another_source_does() {
     let none = "[admin]\naddress = \"off\"\n";
-    let flags = Flags { listen: Some(address("127.0.0.1:0")), ..Flags::default() };
-    assert_eq!(listeners(&good(Some(none), &Env::default(), &flags)), [address("127.0.0.1:0")]);
+    let flags = Flags { listen: Some(listening("127.0.0.1:0")), ..Flags::default() };
+    assert_eq!(listeners(&good(Some(none), &Env::default(), &flags)), [listening("127.0.0.1:0")]);
     let env = Env::from([("GATEWAY_LISTEN", "127.0.0.1:0")]);
-    assert_eq!(listeners(&good(Some(none), &env, &Flags::default())), [address("127.0.0.1:0")]);
+    assert_eq!(listeners(&good(Some(none), &env, &Flags::default())), [listening("127.0.0.1:0")]);
     let mistakes = bad(Some(none), &Env::default(), &Flags::default());
     assert_eq!(
         mistakes,
@@ -161,7 +165,7 @@ fn mistakes_of_all_sources_come_at_once() {
         mistakes,
         [
             "g.toml:1:11: `workers` is 0; give a whole number from 1 to 1024",
-            "environment variable GATEWAY_LISTEN=\"8000\": give an address and a port, like 0.0.0.0:8000",
+            "environment variable GATEWAY_LISTEN=\"8000\": give an address and a port, like 0.0.0.0:8000, or unix:PATH",
             "environment variable GATEWAY_ADMIN=\"no\": give an address and a port, like 127.0.0.1:9901, or off",
             "environment variable VERTICE_REGISTRY_URL=\"[not shown]\": has a user or password (not shown); \
              a URL here has none",
@@ -183,7 +187,7 @@ fn mistakes_of_all_sources_come_at_once() {
 
 #[test]
 fn one_address_is_given_to_one_thing_whoever_says_it() {
-    let flags = |listen: &str| Flags { listen: Some(address(listen)), ..Flags::default() };
+    let flags = |listen: &str| Flags { listen: Some(listening(listen)), ..Flags::default() };
     assert_eq!(
         bad(None, &Env::default(), &flags("0.0.0.0:8888")),
         ["flag --listen 0.0.0.0:8888: the address of a listener is taken by the embedded registry \

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use vertice_config::Env;
-use vertice_config::gateway::Flags;
+use vertice_config::gateway::{Flags, ListenAddress};
 use vertice_gateway::credentials::CredentialError;
 use vertice_gateway::reload::origin::Origin;
 use vertice_gateway::{app, demo, explain, upgrade};
@@ -39,9 +39,9 @@ struct RunFlags {
     /// Configuration file (docs/reference/config.md)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where clients come in, instead of the file's listeners
+    /// Where clients come in, an address or unix:PATH, instead of the file's listeners
     #[arg(long, value_name = "ADDR")]
-    listen: Option<SocketAddr>,
+    listen: Option<ListenAddress>,
     /// Where operators look in: /live /ready /metrics /config /table /services /holds /explain
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,
@@ -152,7 +152,7 @@ fn upgrade(flags: &RunFlags) -> Result<(), String> {
 
 fn origin(flags: &RunFlags) -> Origin {
     let said = Flags {
-        listen: flags.listen,
+        listen: flags.listen.clone(),
         admin: flags.admin,
         registry: flags.registry.clone(),
         embedded_registry: flags.embedded_registry,

@@ -44,17 +44,14 @@ impl Program {
     pub fn start_activated(
         name: &str,
         arguments: &[&str],
-        socket: std::net::TcpListener,
+        socket: impl Into<std::os::fd::OwnedFd>,
         listener: &str,
     ) -> Self {
         // The number of the process has to be in its environment: a shell knows its own, and becomes the program.
         let script = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"";
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]).arg(path_of(name)).args(arguments);
-        command
-            .env_clear()
-            .env("LISTEN_FDNAMES", listener)
-            .stdin(Stdio::from(std::os::fd::OwnedFd::from(socket)));
+        command.env_clear().env("LISTEN_FDNAMES", listener).stdin(Stdio::from(socket.into()));
         Self::spawn(name, command)
     }
 

@@ -1,9 +1,8 @@
 //! Two things of one process cannot listen at the same place; better told here than as "address in use".
 
-use std::net::SocketAddr;
 use std::ops::Range;
 
-use super::Mistake;
+use super::{ListenAddress, Mistake};
 use crate::env::EnvError;
 use crate::reader::Reading;
 
@@ -24,20 +23,23 @@ pub(super) enum Origin {
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     pub(super) what: &'static str,
-    pub(super) address: SocketAddr,
+    pub(super) address: ListenAddress,
     pub(super) origin: Origin,
 }
 
 /// A mistake for each claim that an earlier one has taken, told where the operator said one of the two.
 pub(super) fn judge(claims: &[Claim], reading: &mut Reading<'_>, mistakes: &mut Vec<Mistake>) {
     for (index, claim) in claims.iter().enumerate() {
-        let Some(earlier) = claims.iter().take(index).find(|c| collide(c.address, claim.address)) else {
+        let Some(earlier) = claims.iter().take(index).find(|c| collide(&c.address, &claim.address)) else {
             continue;
         };
         let (told, other) =
             if matches!(claim.origin, Origin::Default) { (earlier, claim) } else { (claim, earlier) };
         let wrong = format!("the address of {} is taken by {} ({})", told.what, other.what, other.address);
-        let rule = "give each its own port";
+        let rule = match told.address {
+            ListenAddress::Tcp(_) => "give each its own port",
+            ListenAddress::Unix(_) => "give each its own path",
+        };
         match &told.origin {
             Origin::File(at) => reading.mistake(at, wrong, rule),
             Origin::Environment(variable) => mistakes.push(Mistake::InEnvironment(EnvError {
@@ -57,7 +59,8 @@ pub(super) fn judge(claims: &[Claim], reading: &mut Reading<'_>, mistakes: &mut 
 }
 
 /// Whether the second of the two could not be bound. 0.0.0.0 has a port of every address of its family.
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+fn collide(a: &ListenAddress, b: &ListenAddress) -> bool {
+    let (ListenAddress::Tcp(a), ListenAddress::Tcp(b)) = (a, b) else { return a == b };
     let (x, y) = (a.ip(), b.ip());
     let overlap = x == y || (x.is_ipv4() == y.is_ipv4() && (x.is_unspecified() || y.is_unspecified()));
     a.port() == b.port() && a.port() != 0 && overlap

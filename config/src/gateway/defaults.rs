@@ -7,6 +7,8 @@ use super::{HealthConfig, LimitsConfig, TimeoutsConfig};
 
 /// Loopback: nothing is reachable from outside before somebody asks for it.
 pub(crate) const LISTEN: SocketAddr = loopback(8000);
+/// Of a listener's Unix socket: our user and our group.
+pub(crate) const SOCKET_MODE: u32 = 0o660;
 /// Loopback, too: the admin pages show addresses of the inside.
 pub(crate) const ADMIN: SocketAddr = loopback(9901);
 /// The registry's usual port, inside this process.

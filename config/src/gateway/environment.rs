@@ -1,10 +1,10 @@
 //! The gateway's variables: those of the original gateway keep their names and meaning.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use vertice_registry_api::ServiceUrl;
 
+use super::ListenAddress;
 use super::listeners::AdminSpec;
 use crate::env::{Env, EnvError};
 use crate::secret::Secret;
@@ -59,7 +59,7 @@ pub(super) const VARIABLES: &[Variable] = &[
 /// What the environment said.
 #[derive(Debug, Default)]
 pub(super) struct EnvSpec {
-    pub(super) listen: Option<SocketAddr>,
+    pub(super) listen: Option<ListenAddress>,
     pub(super) admin: Option<AdminSpec>,
     pub(super) registry: Option<ServiceUrl>,
     pub(super) token: Option<Secret>,
@@ -71,7 +71,10 @@ pub(super) struct EnvSpec {
 pub(super) fn read(env: &Env) -> (EnvSpec, Vec<EnvError>) {
     let mut errors = Vec::new();
     let spec = EnvSpec {
-        listen: keep(&mut errors, env.parsed(LISTEN, "give an address and a port, like 0.0.0.0:8000")),
+        listen: keep(
+            &mut errors,
+            env.parsed(LISTEN, "give an address and a port, like 0.0.0.0:8000, or unix:PATH"),
+        ),
         admin: keep(&mut errors, admin(env)),
         registry: keep(&mut errors, registry(env)),
         token: keep(&mut errors, token(env)),

@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::ListenAddress;
+
 /// The flags of `vertice-gateway run` that change the configuration. All unset: ready to try on loopback.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     /// `--listen ADDR`: the only listener, whatever the file names.
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<ListenAddress>,
     /// `--admin ADDR`
     pub admin: Option<SocketAddr>,
     /// `--registry URL`

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use toml::de::DeValue;
 
-use super::{ListenerConfig, https, tls};
+use super::{ListenAddress, ListenerConfig, defaults, https, tls};
 use crate::keys::{Key, names};
 use crate::reader::{Outcome, Reading, Said, Section, Wrong};
 use crate::values;
@@ -12,11 +12,11 @@ use crate::values;
 pub(super) const LISTENER_KEYS: &[Key] = &[
     Key {
         name: "address",
-        kind: "address",
+        kind: "address or Unix socket",
         default: None,
         absent: "a mistake: it must be given",
         example: "\"0.0.0.0:8000\"",
-        what: "Where clients come in. Port 0 lets the system choose.",
+        what: "Where clients come in. Port 0 lets the system choose. `\"unix:/run/vertice/gateway.sock\"` is a Unix socket.",
         why: "No default here: a gateway that is configured should say where it can be reached.",
     },
     Key {
@@ -27,6 +27,15 @@ pub(super) const LISTENER_KEYS: &[Key] = &[
         example: "\"public\"",
         what: "How logs and metrics call it; unique.",
         why: "",
+    },
+    Key {
+        name: "mode",
+        kind: "octal digits in quotes",
+        default: Some("\"0660\""),
+        absent: "",
+        example: "\"0600\"",
+        what: "Who may connect to a Unix socket: the mode of its file.",
+        why: "The gateway's own user and group, whatever the umask is.",
     },
     Key {
         name: "tls",
@@ -82,11 +91,25 @@ pub(super) const ADMIN_KEYS: &[Key] = &[Key {
 pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>) -> Vec<Said<ListenerConfig>> {
     let mut listeners: Vec<Said<ListenerConfig>> = Vec::new();
     for section in root.sections(reading, "listener", &names(LISTENER_KEYS)) {
-        let address = section.wanted(reading, "address", "\"0.0.0.0:8000\"", values::address);
+        let address = section.wanted(reading, "address", "\"0.0.0.0:8000\"", values::listen_address);
         let name = section.value(reading, "name", word);
         let tls = tls::read(reading, &section);
+        let mode = section.value(reading, "mode", values::file_mode);
         let rules = https::read(reading, &section);
         let Some(address) = address else { continue };
+        match &address.value {
+            ListenAddress::Unix(_) if tls.is_some() => reading.mistake(
+                &address.at,
+                "`listener.address` is a Unix socket of a listener with TLS",
+                "leave `tls` out: what passes a Unix socket does not leave this machine",
+            ),
+            ListenAddress::Tcp(_) if mode.is_some() => reading.mistake(
+                &address.at,
+                "`listener.mode` is given and `listener.address` is no Unix socket",
+                "leave `mode` out: only the file of a Unix socket has one",
+            ),
+            ListenAddress::Unix(_) | ListenAddress::Tcp(_) => {}
+        }
         if let Some(name) = &name
             && let Some(earlier) = listeners.iter().find(|l| l.value.name == name.value)
         {
@@ -100,8 +123,9 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>) -> Vec<Sai
         let proxy_protocol = section.list(reading, "proxy_protocol", "[\"10.0.0.0/8\"]", values::network);
         let proxy_protocol = proxy_protocol
             .map_or_else(Vec::new, |list| list.value.into_iter().map(|said| said.value).collect());
+        let mode = mode.map_or(defaults::SOCKET_MODE, |said| said.value);
         let name = name.map_or_else(|| address.value.to_string(), |said| said.value);
-        let value = ListenerConfig { name, address: address.value, tls, proxy_protocol, rules };
+        let value = ListenerConfig { name, address: address.value, mode, tls, proxy_protocol, rules };
         listeners.push(Said { value, at: address.at });
     }
     listeners

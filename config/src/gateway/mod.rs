@@ -18,6 +18,7 @@ mod mistake;
 mod defaults;
 mod file;
 pub(crate) mod unix_path;
+pub(crate) mod listen_address;
 mod listeners;
 mod tls;
 mod upstream_tls;
@@ -43,6 +44,7 @@ pub mod reference;
 
 pub use edits::reserved;
 pub use flags::Flags;
+pub use listen_address::ListenAddress;
 pub use mistake::Mistake;
 pub use resolve::resolve;
 pub use unix_path::UnixPath;
@@ -94,8 +96,10 @@ pub struct GatewayConfig {
 pub struct ListenerConfig {
     /// For logs and metrics.
     pub name: String,
-    /// Port 0 lets the system choose.
-    pub address: SocketAddr,
+    /// Where.
+    pub address: ListenAddress,
+    /// Who may connect to a Unix socket, as the bits of its file.
+    pub mode: u32,
     /// HTTPS; `None`: HTTP.
     pub tls: Option<ListenerTlsConfig>,
     /// Peers that begin with a PROXY header, which is believed.

@@ -105,7 +105,7 @@ example: [gateway.toml](../../deploy/examples/gateway.toml).
 ";
 
 const FLAGS: &[(&str, &str)] = &[
-    ("--listen ADDR", "The only listener, whatever the file names."),
+    ("--listen ADDR", "The only listener, whatever the file names: an address, or `unix:PATH`."),
     ("--admin ADDR", "As `[admin] address`."),
     ("--registry URL", "As `[registry] url`."),
     ("--embedded-registry ADDR", "As `[registry] embedded`. Not together with `--registry`."),

@@ -5,8 +5,8 @@ use super::environment::{self, EnvSpec};
 use super::file::{self, FileSpec, WORKERS, Wanted};
 use super::listeners::AdminSpec;
 use super::{
-    FallbackUrl, Flags, GatewayConfig, ListenerConfig, ListenerRules, Mistake, RegistryConfig, RegistryPlace,
-    ServiceConfig, claims, defaults, fallbacks, upstream_tls,
+    FallbackUrl, Flags, GatewayConfig, ListenAddress, ListenerConfig, ListenerRules, Mistake, RegistryConfig,
+    RegistryPlace, ServiceConfig, claims, defaults, fallbacks, upstream_tls,
 };
 use crate::env::Env;
 use crate::reader::Reading;
@@ -68,24 +68,33 @@ fn merge(
     flag_place: Option<RegistryPlace>,
 ) -> (GatewayConfig, Vec<Claim>) {
     let mut claims = Vec::new();
-    let mut claim = |what, address, origin| claims.push(Claim { what, address, origin });
+    let mut claim = |what, address: &ListenAddress, origin| {
+        claims.push(Claim { what, address: address.clone(), origin });
+    };
 
     let one = |address| {
         let rules = ListenerRules::default();
-        vec![ListenerConfig { name: "main".into(), address, tls: None, proxy_protocol: Vec::new(), rules }]
+        vec![ListenerConfig {
+            name: "main".into(),
+            address,
+            mode: defaults::SOCKET_MODE,
+            tls: None,
+            proxy_protocol: Vec::new(),
+            rules,
+        }]
     };
-    let listeners = if let Some(address) = flags.listen {
-        claim("a listener", address, Origin::Flag("--listen"));
+    let listeners = if let Some(address) = flags.listen.clone() {
+        claim("a listener", &address, Origin::Flag("--listen"));
         one(address)
     } else if let Some(address) = env.listen {
-        claim("a listener", address, Origin::Environment(environment::LISTEN));
+        claim("a listener", &address, Origin::Environment(environment::LISTEN));
         one(address)
     } else if file.listeners.is_empty() {
-        claim("the default listener", defaults::LISTEN, Origin::Default);
-        one(defaults::LISTEN)
+        claim("the default listener", &defaults::LISTEN.into(), Origin::Default);
+        one(defaults::LISTEN.into())
     } else {
         for said in &file.listeners {
-            claim("a listener", said.value.address, Origin::File(said.at.clone()));
+            claim("a listener", &said.value.address, Origin::File(said.at.clone()));
         }
         file.listeners.into_iter().map(|said| said.value).collect()
     };
@@ -99,7 +108,7 @@ fn merge(
     let admin = match admin {
         AdminSpec::Off => None,
         AdminSpec::At(address) => {
-            claim("the admin listener", address, origin);
+            claim("the admin listener", &address.into(), origin);
             Some(address)
         }
     };
@@ -111,7 +120,7 @@ fn merge(
         (None, None, None) => (RegistryPlace::Embedded(defaults::EMBEDDED_REGISTRY), Origin::Default),
     };
     if let RegistryPlace::Embedded(address) = place {
-        claim("the embedded registry", address, origin);
+        claim("the embedded registry", &address.into(), origin);
     }
 
     let state_dir = flags.state_dir.clone().or(file.state_dir);

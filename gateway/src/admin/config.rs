@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use vertice_config::gateway::{
     AccessLogConfig, CertificateConfig, ClientAuthConfig, GatewayConfig, HealthConfig, LimitsConfig,
-    ListenerConfig, ListenerTlsConfig, PathPattern, RegistryPlace, RouteConfig, TimeoutsConfig, TlsVersion,
-    UpstreamTlsConfig, WhenStale,
+    ListenAddress, ListenerConfig, ListenerTlsConfig, PathPattern, RegistryPlace, RouteConfig,
+    TimeoutsConfig, TlsVersion, UpstreamTlsConfig, WhenStale,
 };
 use vertice_process::answer::{self, Answer};
 
@@ -50,10 +50,12 @@ pub async fn reload<B>(state: &AdminState, request: &Request<B>) -> Answer {
 }
 
 fn listener(listener: &ListenerConfig) -> Value {
-    let ListenerConfig { name, address, tls, proxy_protocol, rules } = listener;
+    let ListenerConfig { name, address, mode, tls, proxy_protocol, rules } = listener;
+    let mode = matches!(address, ListenAddress::Unix(_)).then(|| format!("{mode:04o}"));
     json!({
         "name": name,
         "address": address.to_string(),
+        "mode": mode,
         "tls": tls.as_ref().map(https),
         "proxy_protocol": texts(proxy_protocol),
         "rules": rules::listener(rules),

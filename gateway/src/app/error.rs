@@ -1,8 +1,9 @@
 //! Why a gateway did not start.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
+
+use vertice_config::gateway::ListenAddress;
 
 use crate::credentials::CredentialError;
 use crate::listener::open::OpenError;
@@ -15,7 +16,7 @@ pub enum StartError {
         /// What it is for.
         what: String,
         /// Which.
-        address: SocketAddr,
+        address: ListenAddress,
         /// Why.
         error: std::io::Error,
     },
@@ -40,7 +41,7 @@ pub enum StartError {
         /// As it calls it.
         name: String,
         /// Where it is.
-        address: SocketAddr,
+        address: ListenAddress,
     },
     /// Certificates, keys or authorities cannot be used.
     Credentials(Vec<CredentialError>),
@@ -52,9 +53,13 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind { what, address, error } if error.kind() == std::io::ErrorKind::AddrInUse => {
+                let other = match address {
+                    ListenAddress::Tcp(_) => "port",
+                    ListenAddress::Unix(_) => "path",
+                };
                 write!(
                     f,
-                    "{what} {address} is taken: stop the process that listens there or choose another port"
+                    "{what} {address} is taken: stop the process that listens there or choose another {other}"
                 )
             }
             Self::Bind { what, address, error } => write!(f, "cannot listen on {what} {address}: {error}"),

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use vertice_config::gateway::{AccessLogConfig, GatewayConfig, ListenerConfig, RegistryPlace};
+use vertice_config::gateway::{AccessLogConfig, GatewayConfig, ListenAddress, ListenerConfig, RegistryPlace};
 use vertice_process::readiness::{NotReady, Readiness};
 use vertice_process::shutdown::ShutdownTrigger;
 use vertice_process::tasks;
@@ -40,7 +40,7 @@ use crate::table::compile::first;
 use crate::telemetry::log_writer;
 use crate::telemetry::metrics::WorkerMetrics;
 use crate::tls::ListenerTls;
-use crate::upgrade::hand_over::Offer;
+use crate::upgrade::hand_over::{Offer, OfferedListener};
 use crate::upgrade::inherited::Inherited;
 use crate::upgrade::socket::UpgradeSocket;
 use crate::upstream::AddressPolicy;
@@ -101,7 +101,7 @@ pub async fn start(
     inherited.nothing_left()?;
     let (registry_url, registry_address) = registry(&config, &trigger).await?;
 
-    let entries: Vec<SocketAddr> = open.iter().map(|listener| listener.address).collect();
+    let entries: Vec<ListenAddress> = open.iter().map(|listener| listener.address.clone()).collect();
     let admin_address = admin_socket.as_ref().map(|(_, address)| *address);
     let policy = AddressPolicy::of(&entries, admin_address.into_iter().chain(registry_address));
     let fixed = compiled::fixed(&config, count, policy.clone(), credentials.upstream.clone());
@@ -206,12 +206,12 @@ fn open(
 ) -> Result<Vec<OpenListener>, StartError> {
     let one = |(listener, tls): (&ListenerConfig, &Option<Arc<ListenerTls>>)| {
         let open = match inherited.take(listener) {
-            Some(sockets) => OpenListener::of(listener, tls.clone(), sockets),
+            Some(there) => OpenListener::of(listener, tls.clone(), there.sockets, there.owns_file),
             None => OpenListener::bind(listener, tls.clone(), workers),
         };
         open.map_err(|error| StartError::Bind {
             what: format!("listener {}", listener.name),
-            address: listener.address,
+            address: listener.address.clone(),
             error,
         })
     };
@@ -231,7 +231,7 @@ fn open_admin(address: Option<SocketAddr>, inherited: &mut Inherited) -> Result<
         let bound = socket.local_addr()?;
         Ok((socket, bound))
     };
-    let error = |error| StartError::Bind { what: "admin listener".into(), address, error };
+    let error = |error| StartError::Bind { what: "admin listener".into(), address: address.into(), error };
     open().map(Some).map_err(error)
 }
 
@@ -287,8 +287,8 @@ fn open_log(config: &AccessLogConfig) -> Result<SyncSender<Vec<u8>>, StartError>
 
 impl Gateway {
     /// Where clients come in, by listener, with the ports that the system chose.
-    pub fn listeners(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.listeners.iter().map(|listener| (listener.config.name.as_str(), listener.address))
+    pub fn listeners(&self) -> impl Iterator<Item = (&str, &ListenAddress)> {
+        self.listeners.iter().map(|listener| (listener.config.name.as_str(), &listener.address))
     }
 
     /// From here on clients and operators are answered.
@@ -297,7 +297,7 @@ impl Gateway {
             let listener = admin.socket.try_clone().and_then(tokio::net::TcpListener::from_std);
             let listener = listener.map_err(|error| StartError::Bind {
                 what: "admin listener".into(),
-                address: admin.address,
+                address: admin.address.into(),
                 error,
             })?;
             let (shown, state) = (admin.state.clone(), admin.state.clone());
@@ -321,8 +321,14 @@ impl Gateway {
 
     /// Copies of all sockets, for a successor that came in at `socket`.
     fn offer(&self, socket: &UpgradeSocket) -> std::io::Result<Offer> {
-        let listener =
-            |open: &OpenListener| Ok((open.config.name.clone(), open.config.address, open.copies()?));
+        let listener = |open: &OpenListener| {
+            Ok(OfferedListener {
+                name: open.config.name.clone(),
+                address: open.config.address.clone(),
+                owns_file: open.owns_file,
+                sockets: open.copies()?,
+            })
+        };
         let admin = match (&self.admin, self.running.admin) {
             (Some(admin), Some(configured)) => Some((configured, admin.socket.try_clone()?.into())),
             (Some(_), None) | (None, _) => None,
@@ -348,7 +354,7 @@ impl Gateway {
         // Workers hear of it before their listeners close: a connection that they take from the queue then is one of a
         // process that drains.
         self.stop.send_replace(Some(how));
-        self.listeners.close();
+        self.listeners.close(how);
         let workers = self.workers;
         let joined =
             tokio::task::spawn_blocking(move || workers.into_iter().all(|worker| worker.join().is_ok()));

@@ -13,7 +13,6 @@ use std::task::Poll;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use super::forwarded::Peer;
 use super::io::DownstreamIo;
@@ -66,7 +65,7 @@ enum Ended {
 ///
 /// An idle connection is not closed at once when the worker drains or its listener is closed: what a client sends at that
 /// very moment would get no answer. It has a while for one more request, which is answered with `Connection: close`.
-pub async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, entrance: Arc<Entrance>) {
+pub async fn serve(worker: Rc<Worker>, mut stream: Stream, peer: SocketAddr, entrance: Arc<Entrance>) {
     let _open = Open(worker.clone());
     let settings = worker.settings();
     let Some(client) = announced(&worker, &mut stream, peer, &entrance).await else { return };
@@ -110,7 +109,7 @@ pub async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, 
 /// not.
 async fn announced(
     worker: &Worker,
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     peer: SocketAddr,
     entrance: &Entrance,
 ) -> Option<SocketAddr> {
@@ -154,11 +153,13 @@ fn place(worker: &Worker, client: SocketAddr, entrance: &Entrance) -> Result<Opt
 /// The stream to be read, after its handshake where the listener asks for one; `None`: none came about.
 async fn secure(
     worker: &Worker,
-    stream: TcpStream,
+    stream: Stream,
     peer: SocketAddr,
     entrance: &Entrance,
 ) -> Option<(Stream, Option<Security>)> {
-    let Some(tls) = entrance.tls() else { return Some((Stream::Tcp(stream), None)) };
+    let Some(tls) = entrance.tls() else { return Some((stream, None)) };
+    // No listener with TLS is at a Unix socket: that is refused with the configuration.
+    let Stream::Tcp(stream) = stream else { return None };
     match handshake::handshake(&tls, worker.index, stream).await {
         Ok(secured) => Some((Stream::Tls(Box::new(secured.stream)), Some(secured.security))),
         Err(why) => {

@@ -4,19 +4,19 @@
 //! handed over once, before it is registered anywhere; a request costs nothing for it.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rustix::net::SocketFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::entrance::Entrance;
+use super::socket::{ClientSocket, ListenSocket};
 use crate::worker::Worker;
 
 /// Connections on their way to another worker; when it is that far behind, the accepting worker keeps them.
@@ -29,7 +29,7 @@ const BURST: usize = 64;
 #[derive(Debug)]
 pub struct Accepted {
     /// Not registered with any runtime yet.
-    pub stream: TcpStream,
+    pub stream: ClientSocket,
     /// Who it is.
     pub peer: SocketAddr,
     /// Where it came in.
@@ -50,7 +50,7 @@ pub struct Door {
 /// `serve` takes a connection that stays with this worker.
 pub async fn accept(
     worker: Rc<Worker>,
-    listener: TcpListener,
+    listener: ListenSocket,
     doors: Arc<[Door]>,
     entrance: Arc<Entrance>,
     serve: impl Fn(Accepted),
@@ -58,7 +58,7 @@ pub async fn accept(
     let mut stop = entrance.stopped();
     #[allow(
         deprecated,
-        reason = "its successor is unsafe; what it guards against, a descriptor that changes, a TcpListener rules out"
+        reason = "its successor is unsafe; what it guards against, a descriptor that changes, an owned socket rules out"
     )]
     let listener = match AsyncFd::with_interest(listener, Interest::READABLE) {
         Ok(listener) => listener,
@@ -105,13 +105,9 @@ pub async fn accept(
     }
 }
 
-fn take(listener: &TcpListener, entrance: &Arc<Entrance>) -> io::Result<Accepted> {
-    let (socket, peer) =
-        rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
-    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-    // A connection that was reset while it waited may have no peer any more.
-    let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
-    Ok(Accepted { stream: TcpStream::from(socket), peer, entrance: entrance.clone() })
+fn take(listener: &ListenSocket, entrance: &Arc<Entrance>) -> io::Result<Accepted> {
+    let (stream, peer) = listener.accept()?;
+    Ok(Accepted { stream, peer, entrance: entrance.clone() })
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {

@@ -1,17 +1,19 @@
 //! The listeners of a process and their sockets: opened, taken over, added, taken out.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use vertice_config::gateway::ListenerConfig;
+use vertice_config::gateway::{ListenAddress, ListenerConfig};
 
 use super::bind::{bind, ready};
 use super::entrance::Entrance;
+use super::socket::ListenSocket;
+use super::unix;
 use crate::tls::ListenerTls;
-use crate::worker::Told;
+use crate::worker::{Drain, Told};
 
 /// HTTPS at a listener; `None`: HTTP.
 type Tls = Option<Arc<ListenerTls>>;
@@ -22,28 +24,35 @@ pub struct OpenListener {
     /// As the configuration has it.
     pub config: ListenerConfig,
     /// Where it really is: the port that the system chose.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
+    /// Whether the file of its Unix socket is ours to change and to remove; a service manager keeps its own.
+    pub owns_file: bool,
     /// Kept to be handed to a successor.
-    kept: Vec<TcpListener>,
+    kept: Vec<ListenSocket>,
     /// The same sockets for the workers, until they have them.
-    for_workers: Vec<TcpListener>,
+    for_workers: Vec<ListenSocket>,
     entrance: Arc<Entrance>,
 }
 
 impl OpenListener {
-    /// New sockets, one for each of `workers`.
+    /// New sockets.
     pub fn bind(config: &ListenerConfig, tls: Tls, workers: usize) -> io::Result<Self> {
-        Self::of(config, tls, bind(config.address, workers)?)
+        Self::of(config, tls, bind(config, workers)?, true)
     }
 
     /// Sockets that somebody else opened; there may be fewer or more than workers.
-    pub fn of(config: &ListenerConfig, tls: Tls, sockets: Vec<TcpListener>) -> io::Result<Self> {
+    pub fn of(
+        config: &ListenerConfig,
+        tls: Tls,
+        sockets: Vec<ListenSocket>,
+        owns_file: bool,
+    ) -> io::Result<Self> {
         sockets.iter().try_for_each(ready)?;
-        let address = sockets.first().map_or(Ok(config.address), TcpListener::local_addr)?;
+        let address = sockets.first().map_or_else(|| Ok(config.address.clone()), ListenSocket::address)?;
         // Copied before anything is promised: later there might be no descriptor left for it.
-        let for_workers = sockets.iter().map(TcpListener::try_clone).collect::<Result<_, _>>()?;
+        let for_workers = sockets.iter().map(ListenSocket::try_clone).collect::<Result<_, _>>()?;
         let entrance = Arc::new(Entrance::new(config.clone(), tls));
-        Ok(Self { config: config.clone(), address, kept: sockets, for_workers, entrance })
+        Ok(Self { config: config.clone(), address, owns_file, kept: sockets, for_workers, entrance })
     }
 
     /// Copies of its sockets, for a successor.
@@ -53,6 +62,7 @@ impl OpenListener {
 
     /// Connections are taken from here on. A worker with more than its share of the sockets hands over what is too much.
     async fn start(&mut self, workers: &[mpsc::Sender<Told>]) {
+        self.set_mode();
         for (socket, worker) in self.for_workers.drain(..).zip(workers.iter().cycle()) {
             if worker.send(Told::Listen(socket, self.entrance.clone())).await.is_err() {
                 tracing::error!(
@@ -63,9 +73,27 @@ impl OpenListener {
         }
     }
 
+    /// The file of its Unix socket, if it is ours.
+    fn file(&self) -> Option<&Path> {
+        match &self.address {
+            ListenAddress::Unix(path) if self.owns_file => Some(path.as_path()),
+            ListenAddress::Unix(_) | ListenAddress::Tcp(_) => None,
+        }
+    }
+
+    /// The configuration may have another mode than the one that the file was made with.
+    fn set_mode(&self) {
+        if let Some(Err(error)) = self.file().map(|path| unix::set_mode(path, self.config.mode)) {
+            tracing::warn!(%error, listener = self.config.name, "the mode of its Unix socket stays as it is");
+        }
+    }
+
     /// No new connections; those that are there end after their next answer. Our copies of the sockets go first, or what
     /// comes after the workers closed theirs would wait in a queue that nobody reads.
-    fn close(mut self) {
+    fn close(mut self, how: Drain) {
+        if let (Some(path), Drain::Stop) = (self.file(), how) {
+            unix::remove(path);
+        }
         self.kept.clear();
         self.entrance.close();
     }
@@ -95,7 +123,7 @@ pub struct OpenError {
     /// Which.
     pub name: String,
     /// Where.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
     /// Why.
     pub error: io::Error,
 }
@@ -124,20 +152,20 @@ impl Listeners {
         let next =
             wanted.iter().zip(tls).zip(stays(&present, wanted)).map(|((config, tls), stays)| match stays {
                 Some(position) => Ok(Next::Kept(position, config.clone(), tls.clone())),
-                None => OpenListener::bind(config, tls.clone(), self.workers.len())
-                    .map(Next::New)
-                    .map_err(|error| OpenError { name: config.name.clone(), address: config.address, error }),
+                None => OpenListener::bind(config, tls.clone(), self.workers.len()).map(Next::New).map_err(
+                    |error| OpenError { name: config.name.clone(), address: config.address.clone(), error },
+                ),
             });
         next.collect::<Result<_, _>>().map(NextListeners)
     }
 
     /// Where clients would come in with `next`.
-    pub fn addresses_with(&self, next: &NextListeners) -> Vec<SocketAddr> {
+    pub fn addresses_with(&self, next: &NextListeners) -> Vec<ListenAddress> {
         let address = |next: &Next| match next {
             Next::Kept(position, config, _) => {
-                self.open.get(*position).map_or(config.address, |listener| listener.address)
+                self.open.get(*position).map_or(&config.address, |listener| &listener.address).clone()
             }
-            Next::New(listener) => listener.address,
+            Next::New(listener) => listener.address.clone(),
         };
         next.0.iter().map(address).collect()
     }
@@ -153,6 +181,7 @@ impl Listeners {
                     if kept.config != config {
                         kept.entrance.set_rules(config.clone(), tls);
                         kept.config = config;
+                        kept.set_mode();
                     }
                     self.open.push(kept);
                 }
@@ -169,7 +198,7 @@ impl Listeners {
         }
         for listener in gone {
             tracing::info!(listener = listener.config.name, address = %listener.address, "no longer listening; its connections are drained");
-            listener.close();
+            listener.close(Drain::Stop);
         }
         for worker in &self.workers {
             // One that is gone has no connections.
@@ -182,9 +211,9 @@ impl Listeners {
         &self.workers
     }
 
-    /// Closes all.
-    pub fn close(self) {
-        self.open.into_iter().for_each(OpenListener::close);
+    /// Closes all. The files of Unix sockets go, unless a successor listens there.
+    pub fn close(self, how: Drain) {
+        self.open.into_iter().for_each(|listener| listener.close(how));
     }
 }
 
@@ -218,6 +247,7 @@ mod tests {
         ListenerConfig {
             name: name.into(),
             address: address.parse().unwrap(),
+            mode: 0o660,
             tls: None,
             proxy_protocol: Vec::new(),
             rules: ListenerRules::default(),

@@ -4,6 +4,7 @@ use listenfd::ListenFd;
 use vertice_config::Env;
 
 use super::inherited::{Inherited, InheritedListener};
+use crate::listener::socket::ListenSocket;
 
 /// The sockets that were passed to this process, with the names that they were passed under.
 pub fn inherited(env: &Env) -> Result<Inherited, String> {
@@ -14,15 +15,25 @@ pub fn inherited(env: &Env) -> Result<Inherited, String> {
     for index in 0..passed.len() {
         let name = names.get(index).copied().unwrap_or_default();
         let bad = |error: std::io::Error| {
-            format!("socket {index} ({name}) of the service manager is no listening TCP socket: {error}")
+            format!(
+                "socket {index} ({name}) of the service manager is no listening TCP or Unix socket: {error}"
+            )
         };
-        let Some(socket) = passed.take_tcp_listener(index).map_err(bad)? else { continue };
-        let address = socket.local_addr().map_err(bad)?;
+        let socket = match passed.take_tcp_listener(index) {
+            Ok(socket) => socket.map(ListenSocket::Tcp),
+            // It was left in its place.
+            Err(_) => passed.take_unix_listener(index).map_err(bad)?.map(ListenSocket::Unix),
+        };
+        let Some(socket) = socket else { continue };
+        let address = socket.address().map_err(bad)?;
         match listeners.iter_mut().find(|there| there.name == name && there.address == address) {
             Some(there) => there.sockets.push(socket),
-            None => {
-                listeners.push(InheritedListener { name: name.to_owned(), address, sockets: vec![socket] });
-            }
+            None => listeners.push(InheritedListener {
+                name: name.to_owned(),
+                address,
+                owns_file: false,
+                sockets: vec![socket],
+            }),
         }
     }
     Ok(Inherited::passed(listeners))

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use tokio::time::timeout;
+use vertice_config::gateway::ListenAddress;
 
 use super::packet::{Channel, DESCRIPTORS, Predecessor, Successor, VERSION};
 use super::{ANSWER_WITHIN, PATIENCE};
@@ -13,12 +14,25 @@ use super::{ANSWER_WITHIN, PATIENCE};
 /// What is given away: copies, so that nothing of it can be lost with the new process.
 #[derive(Debug)]
 pub struct Offer {
-    /// Name and configured address of each listener, and its sockets.
-    pub listeners: Vec<(String, SocketAddr, Vec<OwnedFd>)>,
+    /// The listeners.
+    pub listeners: Vec<OfferedListener>,
     /// The admin listener, with its configured address.
     pub admin: Option<(SocketAddr, OwnedFd)>,
     /// The socket that the new process came in at.
     pub socket: (PathBuf, OwnedFd),
+}
+
+/// One listener.
+#[derive(Debug)]
+pub struct OfferedListener {
+    /// As the configuration calls it.
+    pub name: String,
+    /// As the configuration has it.
+    pub address: ListenAddress,
+    /// Whether the file of its Unix socket is ours to give.
+    pub owns_file: bool,
+    /// Its sockets.
+    pub sockets: Vec<OwnedFd>,
 }
 
 /// What somebody at the upgrade socket wants.
@@ -71,9 +85,10 @@ pub async fn give(channel: &Channel, offer: &Offer) -> Result<(), String> {
 }
 
 async fn send(channel: &Channel, offer: &Offer) -> io::Result<()> {
-    for (name, address, sockets) in &offer.listeners {
+    for OfferedListener { name, address, owns_file, sockets } in &offer.listeners {
         for some in sockets.chunks(DESCRIPTORS) {
-            let message = Predecessor::Listener { name: name.clone(), address: *address };
+            let (name, address, owns_file) = (name.clone(), address.clone(), *owns_file);
+            let message = Predecessor::Listener { name, address, owns_file };
             let some: Vec<BorrowedFd<'_>> = some.iter().map(|socket| socket.as_fd()).collect();
             channel.send(&message, &some).await?;
         }

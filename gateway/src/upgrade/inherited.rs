@@ -2,9 +2,10 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use vertice_config::gateway::ListenerConfig;
+use vertice_config::gateway::{ListenAddress, ListenerConfig};
 
 use crate::app::StartError;
+use crate::listener::socket::ListenSocket;
 
 /// What was inherited and not taken yet.
 #[derive(Debug, Default)]
@@ -22,9 +23,11 @@ pub struct InheritedListener {
     /// As its owner calls it.
     pub name: String,
     /// As its owner's configuration has it (port 0 stays port 0), or where it is.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
+    /// Whether the file of its Unix socket comes with it.
+    pub owns_file: bool,
     /// All on the same address.
-    pub sockets: Vec<TcpListener>,
+    pub sockets: Vec<ListenSocket>,
 }
 
 impl Inherited {
@@ -46,22 +49,32 @@ impl Inherited {
         Self { by_name: true, listeners, admin: admin.into_iter().next() }
     }
 
-    /// The sockets for `wanted`.
-    pub fn take(&mut self, wanted: &ListenerConfig) -> Option<Vec<TcpListener>> {
-        let (name, address) = (&wanted.name, wanted.address);
-        let both = |there: &InheritedListener| there.name == *name && there.address == address;
-        let one =
-            |there: &InheritedListener| there.address == address || (self.by_name && there.name == *name);
+    /// The sockets for `wanted`. By its name alone only one of the same family: the rules of the other may not fit it.
+    pub fn take(&mut self, wanted: &ListenerConfig) -> Option<InheritedListener> {
+        let (name, address) = (&wanted.name, &wanted.address);
+        let family = std::mem::discriminant(address);
+        let both = |there: &InheritedListener| there.name == *name && there.address == *address;
+        let named = |there: &InheritedListener| {
+            there.name == *name && std::mem::discriminant(&there.address) == family
+        };
+        let one = |there: &InheritedListener| there.address == *address || (self.by_name && named(there));
         let position =
             self.listeners.iter().position(both).or_else(|| self.listeners.iter().position(one))?;
-        Some(self.listeners.remove(position).sockets)
+        Some(self.listeners.remove(position))
     }
 
     /// The socket of the admin listener at `address`.
     pub fn take_admin(&mut self, address: SocketAddr) -> Option<TcpListener> {
         let by_name = self.by_name;
-        let admin = self.admin.take_if(|admin| by_name || admin.address == address)?;
-        admin.sockets.into_iter().next()
+        let here = |there: &ListenAddress| match there {
+            ListenAddress::Tcp(there) => by_name || *there == address,
+            ListenAddress::Unix(_) => false,
+        };
+        let admin = self.admin.take_if(|admin| here(&admin.address))?;
+        admin.sockets.into_iter().find_map(|socket| match socket {
+            ListenSocket::Tcp(socket) => Some(socket),
+            ListenSocket::Unix(_) => None,
+        })
     }
 
     /// Refuses a socket of the service manager that nobody has taken: clients would connect and wait for ever.
@@ -83,6 +96,7 @@ mod tests {
         let of = |(name, address): &(&str, &str)| InheritedListener {
             name: (*name).to_owned(),
             address: address.parse().unwrap(),
+            owns_file: false,
             sockets: Vec::new(),
         };
         Inherited { by_name, listeners: listeners.iter().map(of).collect(), admin: None }
@@ -90,7 +104,7 @@ mod tests {
 
     #[test]
     fn sockets_go_to_the_listener_of_their_address_and_those_of_a_service_manager_to_their_name_too() {
-        let (a, b) = ("127.0.0.1:1", "127.0.0.1:2");
+        let (a, b, c) = ("127.0.0.1:1", "127.0.0.1:2", "unix:/c");
         for (by_name, there, wanted, taken) in [
             (false, ("x", a), ("x", a), true),
             (false, ("x", a), ("y", a), true),
@@ -98,11 +112,16 @@ mod tests {
             (true, ("x", a), ("x", b), true),
             (true, ("x", a), ("y", a), true),
             (true, ("x", a), ("y", b), false),
+            (true, ("x", c), ("y", c), true),
+            (true, ("x", a), ("x", c), false),
+            (true, ("x", c), ("x", a), false),
+            (false, ("x", c), ("y", c), true),
         ] {
             let mut inherited = inherited(by_name, &[there]);
             let wanted = ListenerConfig {
                 name: wanted.0.into(),
                 address: wanted.1.parse().unwrap(),
+                mode: 0o660,
                 tls: None,
                 proxy_protocol: Vec::new(),
                 rules: ListenerRules::default(),

@@ -13,6 +13,7 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use vertice_config::gateway::ListenAddress;
 
 /// Descriptors in one packet; the kernel takes 253.
 pub const DESCRIPTORS: usize = 64;
@@ -52,7 +53,11 @@ pub enum Predecessor {
         /// As the configuration calls it.
         name: String,
         /// As the configuration has it.
-        address: SocketAddr,
+        #[serde(with = "text")]
+        address: ListenAddress,
+        /// Whether the file of a Unix socket goes with it. A process from before there were any does not say so.
+        #[serde(default)]
+        owns_file: bool,
     },
     /// The socket of the admin listener.
     Admin {
@@ -139,6 +144,27 @@ pub fn watched<S: AsFd + std::os::fd::AsRawFd>(socket: S, interest: Interest) ->
     AsyncFd::with_interest(socket, interest)
 }
 
+/// What is written and read as its text.
+mod text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err = String>,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
@@ -146,6 +172,7 @@ mod tests {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
     use super::*;
+    use crate::listener::socket::ListenSocket;
 
     fn pair() -> (Channel, Channel) {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -159,16 +186,17 @@ mod tests {
         let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         for listener in &listeners {
             let address = listener.local_addr().unwrap();
-            let message = Predecessor::Listener { name: "a".into(), address };
+            let message =
+                Predecessor::Listener { name: "a".into(), address: address.into(), owns_file: false };
             here.send(&message, &[listener.as_fd(), listener.as_fd()]).await.unwrap();
         }
         here.send(&Predecessor::All, &[]).await.unwrap();
         for listener in &listeners {
             let (message, came) = there.receive::<Predecessor>().await.unwrap().unwrap();
             let Predecessor::Listener { address, .. } = message else { panic!("{message:?}") };
-            assert_eq!((address, came.len()), (listener.local_addr().unwrap(), 2));
+            assert_eq!((&address, came.len()), (&listener.local_addr().unwrap().into(), 2));
             for socket in came {
-                assert_eq!(TcpListener::from(socket).local_addr().unwrap(), address);
+                assert_eq!(ListenSocket::of(socket, &address).address().unwrap(), address);
             }
         }
         assert!(matches!(there.receive::<Predecessor>().await.unwrap().unwrap().0, Predecessor::All));

@@ -1,6 +1,5 @@
 //! The new process's side of an upgrade: asks the running one for its sockets, and tells it when it may go.
 
-use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,7 @@ use super::inherited::{Inherited, InheritedListener};
 use super::packet::{Channel, Predecessor, Successor, VERSION};
 use super::socket::connected;
 use super::{ANSWER_WITHIN, PATIENCE};
+use crate::listener::socket::ListenSocket;
 
 /// What was taken over, and the one it was taken from.
 #[derive(Debug)]
@@ -46,16 +46,18 @@ pub async fn ask(path: &Path) -> Result<TakenOver, String> {
         };
         match message {
             Predecessor::Refused { why } => return Err(format!("the gateway at {shown} refuses: {why}")),
-            Predecessor::Listener { name, address } => {
-                let sockets: Vec<TcpListener> = sockets.into_iter().map(TcpListener::from).collect();
+            Predecessor::Listener { name, address, owns_file } => {
+                let sockets: Vec<_> =
+                    sockets.into_iter().map(|socket| ListenSocket::of(socket, &address)).collect();
                 match listeners.last_mut().filter(|last| last.name == name && last.address == address) {
                     Some(last) => last.sockets.extend(sockets),
-                    None => listeners.push(InheritedListener { name, address, sockets }),
+                    None => listeners.push(InheritedListener { name, address, owns_file, sockets }),
                 }
             }
             Predecessor::Admin { address } => {
-                let sockets = sockets.into_iter().map(TcpListener::from).collect();
-                admin = Some(InheritedListener { name: "admin".into(), address, sockets });
+                let sockets = sockets.into_iter().map(|socket| ListenSocket::Tcp(socket.into())).collect();
+                let (name, address) = ("admin".into(), address.into());
+                admin = Some(InheritedListener { name, address, owns_file: false, sockets });
             }
             Predecessor::UpgradeSocket { path } => {
                 socket = sockets.into_iter().next().map(|socket| (path, socket));

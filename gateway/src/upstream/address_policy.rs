@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use vertice_config::gateway::ListenAddress;
 use vertice_registry_api::address::{embedded, refused};
 
 /// The rules of one gateway process.
@@ -18,10 +19,16 @@ pub struct AddressPolicy {
 
 impl AddressPolicy {
     /// The policy of a process whose clients come in at `listeners`, and which has `others` of its own beside them.
-    pub fn of(listeners: &[SocketAddr], others: impl IntoIterator<Item = SocketAddr>) -> Self {
+    pub fn of(listeners: &[ListenAddress], others: impl IntoIterator<Item = SocketAddr>) -> Self {
+        let in_network = |listener: &ListenAddress| match listener {
+            ListenAddress::Tcp(address) => Some(*address),
+            ListenAddress::Unix(_) => None,
+        };
         Self {
-            loopback_allowed: listeners.iter().any(|listener| listener.ip().is_loopback()),
-            own: listeners.iter().copied().chain(others).collect(),
+            // Who comes in at a Unix socket is on this machine.
+            loopback_allowed: { listeners.iter().map(in_network) }
+                .any(|address| address.is_none_or(|address| address.ip().is_loopback())),
+            own: listeners.iter().filter_map(in_network).chain(others).collect(),
         }
     }
 

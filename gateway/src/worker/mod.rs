@@ -6,7 +6,6 @@ pub mod timer;
 pub mod run;
 
 use std::cell::{Cell, RefCell};
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +17,7 @@ use vertice_config::gateway::LimitsConfig;
 
 use crate::health::{Reporter, Testimony};
 use crate::listener::entrance::Entrance;
+use crate::listener::socket::ListenSocket;
 use crate::reload::state::ConfigState;
 use crate::route::EditList;
 use crate::table::{CachedTable, Endpoint};
@@ -58,7 +58,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub enum Told {
     /// Accept here.
-    Listen(TcpListener, Arc<Entrance>),
+    Listen(ListenSocket, Arc<Entrance>),
     /// From the next request on, this holds.
     Settings(Box<Settings>, oneshot::Sender<()>),
     /// A listener was closed: its connections should look.

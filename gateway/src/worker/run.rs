@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::timer::{TICK, Wheel};
 use super::{Drain, Settings, Told, Worker};
 use crate::http::connection;
+use crate::http::stream::Stream;
 use crate::listener::accept::{Accepted, Door, accept};
 use crate::table::{CachedTable, Published};
 use crate::telemetry::access_log::LogBuffer;
@@ -110,7 +111,7 @@ async fn run(parts: WorkerParts) {
 
 /// Registers the connection with this worker's runtime and serves it.
 fn begin(worker: &Rc<Worker>, Accepted { stream, peer, entrance }: Accepted) {
-    match tokio::net::TcpStream::from_std(stream) {
+    match Stream::of(stream) {
         Ok(stream) => {
             tokio::task::spawn_local(connection::serve(worker.clone(), stream, peer, entrance));
         }
