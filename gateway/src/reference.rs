@@ -25,8 +25,8 @@ pub fn errors() -> String {
         Each is `application/problem+json` (RFC 9457) with `status`, `title`, `detail`, `reason` and `request_id`. The reason is\n\
         also in the header `x-vertice-reason` (`reason_header = false` leaves it out) and in the metric\n\
         `vertice_gateway_own_answers_total`. No answer names an address inside.\n\n\
-        A gRPC call is answered 200 with `grpc-status` and the detail in `grpc-message`: 14 (UNAVAILABLE) for 502, 503 and 504,\n\
-        4 (DEADLINE_EXCEEDED) for `total_timeout`, 12 (UNIMPLEMENTED) for 404, 13 (INTERNAL) for 400.\n\n\
+        A gRPC call is answered 200 with `grpc-status` and the detail in `grpc-message`: 14 (UNAVAILABLE) for 502, 503 and\n\
+        `connect_timeout`, 4 (DEADLINE_EXCEEDED) for every other 504, 12 (UNIMPLEMENTED) for 404, 13 (INTERNAL) for 400.\n\n\
         What the HTTP library refuses before a request comes of it (a malformed head: 400; one over `header_bytes` or\n\
         `header_count`: 431) is answered without a body and counted in `vertice_gateway_heads_refused_total`.\n\n\
         | status | reason | detail |\n|---|---|---|\n"

@@ -1,46 +1,30 @@
 //! The gateway's check of gRPC against a real gRPC server with the health service.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-use std::path::Path;
-use std::process::Stdio;
-
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::TcpListener;
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use vertice_tests::http;
+use vertice_tests::python::Script;
 use vertice_tests::stub::Stub;
 use vertice_tests::system::{Gateway, Registry, TOKEN_HEADER};
-use vertice_tests::wait::{PATIENCE, eventually, within};
+use vertice_tests::wait::{PATIENCE, eventually};
 
 /// A gRPC server of Python's; it ends with this.
 struct Server {
-    _child: Child,
-    says: Lines<BufReader<ChildStdout>>,
-    input: ChildStdin,
+    script: Script,
     url: String,
 }
 
 impl Server {
     async fn start(arguments: &[&str]) -> Self {
-        let exe = std::env::current_exe().unwrap();
-        let target = exe.ancestors().nth(3).unwrap();
-        let python = target.join("tools/grpc/bin/python3");
-        let why = format!("{} is missing: `cargo xtask test` installs it", python.display());
-        assert!(python.is_file(), "{why}");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/grpc_health_server.py");
-        let mut command = Command::new(python);
-        command.arg(script).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().unwrap();
-        let input = child.stdin.take().unwrap();
-        let mut says = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port = within(PATIENCE, "the server's port", says.next_line()).await.unwrap().unwrap();
-        Self { _child: child, says, input, url: format!("http://127.0.0.1:{port}") }
+        let mut script = Script::start("interop/grpc_health_server.py", arguments);
+        let url = script.url().await;
+        Self { script, url }
     }
 
     async fn set(&mut self, service: &str, status: &str) {
-        self.input.write_all(format!("{service} {status}\n").as_bytes()).await.unwrap();
-        within(PATIENCE, "the server to do it", self.says.next_line()).await.unwrap();
+        self.script.tell(&format!("{service} {status}")).await;
+        assert_eq!(self.script.line().await.as_deref(), Some("set"));
     }
 }
 

@@ -115,6 +115,21 @@ async fn an_answer_that_breaks_off_resets_its_stream_alone() {
 }
 
 #[tokio::test]
+async fn a_grpc_answer_that_breaks_off_says_so_in_its_trailers() {
+    let (_stub, registry, gateway) = system().await;
+    let dying = Stub::start("dying").await;
+    registry.put("dying_service", "dying:1", &dying.url()).await;
+    gateway.routes_to("dying_service", "dying", PATIENCE).await;
+    let mut client = Connection::open(gateway.address).await.unwrap();
+    let headers = [("content-type", "application/grpc"), ("te", "trailers")];
+    let half = request("POST", "/v2/dying_service/stub/half-then-hold", &headers, "");
+    let half = client.begin(half).await.unwrap();
+    drop(dying);
+    let (answer, trailers) = whole(half).await.unwrap();
+    assert_eq!((answer.text(), &trailers["grpc-status"]), ("first".into(), &"14".parse().unwrap()));
+}
+
+#[tokio::test]
 async fn sigterm_lets_streams_finish_and_says_goaway() {
     let (stub, _registry, gateway) = system().await;
     let mut idle = Connection::open(gateway.address).await.unwrap();

@@ -21,17 +21,17 @@ pub(crate) struct BenchOptions {
 const NEEDED: &[DebianPackage] = &[
     DebianPackage {
         name: "nginx",
-        command: "nginx",
+        command: &["nginx"],
         reason: "it is the peer that the gateway is compared with, and the service behind both",
     },
     DebianPackage {
         name: "redis-server",
-        command: "redis-server",
+        command: &["redis-server"],
         reason: "failover kills one under registrations",
     },
     DebianPackage {
         name: "redis-sentinel",
-        command: "redis-sentinel",
+        command: &["redis-sentinel"],
         reason: "failover lets it promote the copy",
     },
 ];

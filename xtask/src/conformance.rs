@@ -23,12 +23,12 @@ pub(crate) struct ConformanceOptions {
 const NEEDED: &[DebianPackage] = &[
     DebianPackage {
         name: "nginx",
-        command: "nginx",
+        command: &["nginx"],
         reason: "it is a peer that the gateway is compared with",
     },
     DebianPackage {
         name: "haproxy",
-        command: "haproxy",
+        command: &["haproxy"],
         reason: "it is a peer that the gateway is compared with",
     },
 ];

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// A Debian package, and the command that shows whether what it brings is there already.
+/// A Debian package, and what shows whether it is there already.
 pub(crate) struct DebianPackage {
     pub(crate) name: &'static str,
-    pub(crate) command: &'static str,
+    /// The command that it brings, and what to call it with where its being there does not tell enough.
+    pub(crate) command: &'static [&'static str],
     pub(crate) reason: &'static str,
 }
 
@@ -14,28 +15,35 @@ pub(crate) struct DebianPackage {
 pub(crate) const FOR_TESTS: &[DebianPackage] = &[
     DebianPackage {
         name: "gcc",
-        command: "cc",
+        command: &["cc"],
         reason: "aws-lc-rs, the crypto library under TLS, is partly C and is compiled with the system's compiler",
     },
     DebianPackage {
         name: "redis-server",
-        command: "redis-server",
+        command: &["redis-server"],
         reason: "the tests of replicas on Redis start, kill and stop real servers",
     },
     DebianPackage {
         name: "python3-venv",
-        command: "python3",
-        reason: "the test of gRPC health checks starts a real gRPC server, which is installed into target/tools/grpc",
+        command: &["python3", "-m", "ensurepip", "--version"],
+        reason: "the tests of gRPC and WebSocket use real peers from PyPI, which are installed into target/tools/python",
     },
     DebianPackage {
         name: "redis-sentinel",
-        command: "redis-sentinel",
+        command: &["redis-sentinel"],
         reason: "the tests of failover let a real Sentinel do it",
     },
 ];
 
-/// A real gRPC server with the health service, from PyPI: what the gateway's check of gRPC is tested against.
-const GRPC_SERVER: [&str; 2] = ["grpcio==1.85.3", "grpcio-health-checking==1.85.1"];
+/// Real peers from PyPI, each at one version: gRPC's own core with its health service and its messages, a WebSocket server,
+/// and Autobahn's cases for it.
+const PYTHON_PACKAGES: [&str; 5] = [
+    "grpcio==1.85.3",
+    "grpcio-health-checking==1.85.1",
+    "protobuf==7.36.2",
+    "websockets==17.4",
+    "kosoku==0.1.0",
+];
 
 /// Components of the Rust toolchain that a minimal one lacks.
 const COMPONENTS: &[(&str, &str)] =
@@ -46,7 +54,7 @@ const CARGO_DENY: &str = "0.20.2";
 
 /// Installs what is missing of `packages`, or says what to install and why.
 pub(crate) fn debian(packages: &[DebianPackage]) -> Result<(), String> {
-    let missing: Vec<_> = packages.iter().filter(|package| !on_path(package.command)).collect();
+    let missing: Vec<_> = packages.iter().filter(|package| !is_there(package)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -61,7 +69,9 @@ pub(crate) fn debian(packages: &[DebianPackage]) -> Result<(), String> {
     }
     let reasons: Vec<_> = missing
         .iter()
-        .map(|package| format!("  {} (brings `{}`): {}", package.name, package.command, package.reason))
+        .map(|package| {
+            format!("  {} (brings `{}`): {}", package.name, package.command.join(" "), package.reason)
+        })
         .collect();
     let (names, reasons) = (names.join(" "), reasons.join("\n"));
     Err(format!("please install with the rights to do so: apt-get install {names}\n{reasons}"))
@@ -102,19 +112,27 @@ pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
     Ok(program)
 }
 
-/// Puts a gRPC server into `target/tools/grpc` if it is not there in the wanted version.
-pub(crate) fn grpc_server() -> Result<(), String> {
-    let folder = crate::workspace::target_dir()?.join("tools").join("grpc");
+/// Puts the peers from PyPI into `target/tools/python` if they are not there in the wanted versions.
+pub(crate) fn python_packages() -> Result<(), String> {
+    let folder = crate::workspace::target_dir()?.join("tools").join("python");
     let python = folder.join("bin").join("python3");
     let installed = Command::new(&python).args(["-m", "pip", "freeze"]).stderr(Stdio::null()).output();
     if installed.is_ok_and(|output| {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        GRPC_SERVER.iter().all(|wanted| text.lines().any(|line| line == *wanted))
+        PYTHON_PACKAGES.iter().all(|wanted| text.lines().any(|line| line == *wanted))
     }) {
         return Ok(());
     }
     succeeds(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-    succeeds(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(GRPC_SERVER))
+    succeeds(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PYTHON_PACKAGES))
+}
+
+fn is_there(package: &DebianPackage) -> bool {
+    match package.command {
+        [command] => on_path(command),
+        [command, arguments @ ..] => runs(Command::new(command).args(arguments)),
+        [] => false,
+    }
 }
 
 fn on_path(command: &str) -> bool {
@@ -124,7 +142,11 @@ fn on_path(command: &str) -> bool {
 
 /// Whether `command --version` runs: rustup leaves stubs on the path for components that are not installed.
 fn answers(command: &str) -> bool {
-    let run = Command::new(command).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    runs(Command::new(command).arg("--version"))
+}
+
+fn runs(command: &mut Command) -> bool {
+    let run = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     run.is_ok_and(|status| status.success())
 }
 

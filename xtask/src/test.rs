@@ -31,7 +31,7 @@ pub(crate) fn run(options: &TestOptions) -> ExitCode {
     };
     step("what the tests need", || {
         let debian = requirements::debian(requirements::FOR_TESTS);
-        for needed in [requirements::components(), debian, requirements::grpc_server()] {
+        for needed in [requirements::components(), debian, requirements::python_packages()] {
             // Not counted: what cannot do without it fails below, and is counted there.
             if let Err(error) = needed {
                 println!("{error}");

@@ -9,6 +9,7 @@ use http::{HeaderValue, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::grpc;
 use super::turn::Turn;
 use crate::route::EditList;
 use crate::table::Service;
@@ -94,6 +95,17 @@ impl DownstreamBody {
         Self { content: Content::Upstream(body), story: Some(story) }
     }
 
+    /// The last that the client gets of an answer that broke off: the error, or what a gRPC call has for it.
+    fn broken_off(&mut self, error: StreamError) -> Result<Frame<Bytes>, StreamError> {
+        // Over HTTP/1.1 trailers may be left out, and what broke off would look whole.
+        if !self.story.as_ref().is_some_and(|story| story.asked.grpc && story.turn.is_stream()) {
+            return Err(error);
+        }
+        // What is left of the answer is let go, and nothing comes after trailers.
+        self.content = Content::Own(None);
+        Ok(Frame::trailers(grpc::broken_off(&error)))
+    }
+
     /// Nothing: the story goes on elsewhere.
     pub(super) fn none() -> Self {
         Self { content: Content::Own(None), story: None }
@@ -123,7 +135,10 @@ impl Body for DownstreamBody {
                 story.complete |= ended;
             }
         }
-        polled
+        match polled {
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(this.broken_off(error))),
+            Poll::Ready(_) | Poll::Pending => polled,
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -201,6 +216,10 @@ impl Drop for Story {
         metrics.body_bytes_out.add(self.bytes_out);
         if !self.complete {
             metrics.requests_broken.one();
+            // Whoever still sends it would go on until the client ends it.
+            if let Some(progress) = &self.progress {
+                progress.cut();
+            }
         }
         if let Some(notes) = self.log.take() {
             self.write_log(&notes, bytes_in);

@@ -10,10 +10,20 @@ use http::{Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::error::{Told, X_VERTICE_REASON};
+use crate::upstream::response_body::StreamError;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_TIMEOUT: &str = "grpc-timeout";
+
+const UNKNOWN: u16 = 2;
+const DEADLINE_EXCEEDED: u16 = 4;
+const PERMISSION_DENIED: u16 = 7;
+const RESOURCE_EXHAUSTED: u16 = 8;
+const UNIMPLEMENTED: u16 = 12;
+const INTERNAL: u16 = 13;
+const UNAVAILABLE: u16 = 14;
+const UNAUTHENTICATED: u16 = 16;
 
 /// What `grpc-message` escapes: all but printable ASCII, and the escape itself.
 const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
@@ -62,19 +72,23 @@ pub fn refusal(told: &Told, reason_header: bool) -> Response<Bytes> {
     response
 }
 
+/// The trailers of an answer that broke off: a reset would only say that something went wrong.
+pub fn broken_off(error: &StreamError) -> HeaderMap {
+    let (code, message) = match error {
+        StreamError::Timeout => (DEADLINE_EXCEEDED, "the answer took longer than its route allows"),
+        StreamError::Upstream(_) => (UNAVAILABLE, "the service broke off its answer"),
+    };
+    HeaderMap::from_iter([
+        (GRPC_STATUS, HeaderValue::from(code)),
+        (GRPC_MESSAGE, HeaderValue::from_static(message)),
+    ])
+}
+
 /// gRPC's number for what went wrong.
 fn code(told: &Told) -> u16 {
-    const UNKNOWN: u16 = 2;
-    const DEADLINE_EXCEEDED: u16 = 4;
-    const PERMISSION_DENIED: u16 = 7;
-    const RESOURCE_EXHAUSTED: u16 = 8;
-    const UNIMPLEMENTED: u16 = 12;
-    const INTERNAL: u16 = 13;
-    const UNAVAILABLE: u16 = 14;
-    const UNAUTHENTICATED: u16 = 16;
     match told.status {
-        // The client's own deadline is the request's total time.
-        StatusCode::GATEWAY_TIMEOUT if told.reason == "total_timeout" => DEADLINE_EXCEEDED,
+        // The client's own deadline is the request's total time. UNAVAILABLE would invite to do again what may have been done.
+        StatusCode::GATEWAY_TIMEOUT if told.reason != "connect_timeout" => DEADLINE_EXCEEDED,
         StatusCode::BAD_REQUEST => INTERNAL,
         StatusCode::UNAUTHORIZED => UNAUTHENTICATED,
         StatusCode::FORBIDDEN => PERMISSION_DENIED,
@@ -137,7 +151,14 @@ mod tests {
         assert_eq!((response.status(), response.body().len()), (StatusCode::OK, 0));
         assert_eq!(response.headers()["grpc-status"], "4");
         assert_eq!(response.headers()["grpc-message"], "a%25%C3%A9%0Ab");
-        assert_eq!(refusal(&told(StatusCode::BAD_GATEWAY, "x"), true).headers()["grpc-status"], "14");
-        assert_eq!(refusal(&told(StatusCode::NOT_FOUND, "x"), true).headers()["grpc-status"], "12");
+        for (status, reason, code) in [
+            (StatusCode::GATEWAY_TIMEOUT, "first_byte_timeout", "4"),
+            (StatusCode::GATEWAY_TIMEOUT, "connect_timeout", "14"),
+            (StatusCode::BAD_GATEWAY, "upstream_closed", "14"),
+            (StatusCode::NOT_FOUND, "no_route", "12"),
+        ] {
+            let response = refusal(&told(status, reason), true);
+            assert_eq!(response.headers()["grpc-status"], code, "{reason}");
+        }
     }
 }

@@ -47,7 +47,7 @@ enum Outcome {
 /// Answers one request.
 pub async fn handle(worker: Rc<Worker>, turn: Turn, request: Request<Incoming>) -> Response<DownstreamBody> {
     let (mut parts, incoming) = request.into_parts();
-    let body = RequestBody::new(incoming, turn.clock());
+    let body = RequestBody::new(incoming, turn.clock(), turn.is_stream());
     turn.begin();
     worker.metrics.requests.one();
     let request_id = request_id::settle(&mut parts.headers, &mut worker.random.borrow_mut());
@@ -249,6 +249,9 @@ fn refuse(
     worker.metrics.refused(told.reason);
     story.status = told.status;
     story.note(|notes| notes.reason = Some(told.reason));
+    if let Some(progress) = &story.progress {
+        progress.cut();
+    }
     let close = story.has_unread_body() && !story.turn.is_stream();
     story.turn.clock().stream(story.settings.keep_alive, Tick::MAX);
     let reason_header = story.settings.reason_header;

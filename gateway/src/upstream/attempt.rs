@@ -115,8 +115,8 @@ impl Attempt<'_> {
     /// endpoint where it takes nothing. From then on the endpoint has `first_byte`.
     pub(super) fn overdue(&self, started: &mut Tick, progress: Option<&Progress>) -> Option<Failure> {
         let now = self.wheel.now();
-        let (deadline, failure) = match progress.filter(|progress| !progress.finished.get()) {
-            Some(progress) => {
+        let (deadline, look, failure) = match progress {
+            Some(progress) if !progress.finished.get() => {
                 *started = now;
                 let failure = if progress.starved.get() {
                     Failure::ClientBodyTimeout
@@ -125,9 +125,16 @@ impl Attempt<'_> {
                 };
                 let idle = progress.last.get() + self.idle;
                 let slow = self.min_rate.filter(|_| progress.starved.get());
-                (slow.map_or(idle, |rate| idle.min(progress.too_slow_at(rate))), failure)
+                let deadline = slow.map_or(idle, |rate| idle.min(progress.too_slow_at(rate)));
+                // Who sends the body may be another task, which tells nobody here of its end: looked for in time to see to the
+                // answer's deadline.
+                (deadline, now + self.first_byte, failure)
             }
-            None => (*started + self.first_byte, Failure::FirstByteTimeout),
+            sent => {
+                *started = sent.map_or(*started, |progress| progress.last.get().max(*started));
+                let deadline = *started + self.first_byte;
+                (deadline, deadline, Failure::FirstByteTimeout)
+            }
         };
         if now >= self.total {
             return Some(Failure::TotalTimeout);
@@ -135,7 +142,7 @@ impl Attempt<'_> {
         if now >= deadline {
             return Some(failure);
         }
-        self.wheel.arm(self.clock, deadline.min(self.total));
+        self.wheel.arm(self.clock, deadline.min(look).min(self.total));
         None
     }
 }

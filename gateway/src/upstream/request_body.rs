@@ -1,10 +1,10 @@
 //! The client's body on its way to the endpoint, and how far it has come.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -26,6 +26,8 @@ pub enum RequestBody {
     Streamed {
         /// From the client.
         incoming: Incoming,
+        /// It comes over an HTTP/2 stream.
+        is_stream: bool,
         /// Seen by who waits for the answer.
         progress: Rc<Progress>,
         /// For the time.
@@ -46,7 +48,7 @@ pub struct Progress {
     pub broken: Cell<bool>,
     /// The client was asked for more and had sent nothing.
     pub starved: Cell<bool>,
-    /// When the last piece was handed over.
+    /// When the last piece was handed over, or the end was seen.
     pub last: Cell<Tick>,
     /// Bytes handed over.
     pub bytes: Cell<u64>,
@@ -54,17 +56,41 @@ pub struct Progress {
     pub waited: Cell<Tick>,
     /// When the wait that goes on now began.
     pub waiting_since: Cell<Tick>,
+    /// Nobody wants it any more.
+    cut: Cell<bool>,
+    /// Who waits for the client's next piece, and may not be the task of the request any more.
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Progress {
+    fn wakes(&self, waker: &Waker) {
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.as_ref().is_some_and(|waiting| waiting.will_wake(waker)) {
+            *waiting = Some(waker.clone());
+        }
+    }
+
+    /// The request is over: what is still to come of its body breaks off, so that the endpoint does not take it for whole.
+    pub fn cut(&self) {
+        if self.finished.get() {
+            return;
+        }
+        self.cut.set(true);
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
+    }
 }
 
 impl RequestBody {
-    /// Wraps the body of a request that came over the connection of `clock`.
-    pub fn new(incoming: Incoming, clock: &Arc<ConnectionClock>) -> Self {
+    /// Wraps the body of a request that came over the connection of `clock`, or over one of its HTTP/2 streams.
+    pub fn new(incoming: Incoming, clock: &Arc<ConnectionClock>, is_stream: bool) -> Self {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
         let progress = Rc::new(Progress::default());
         progress.last.set(clock.now());
-        Self::Streamed { incoming, progress, clock: clock.clone(), left: u64::MAX }
+        Self::Streamed { incoming, is_stream, progress, clock: clock.clone(), left: u64::MAX }
     }
 
     /// From here on it may have no more than `limit` bytes; whether what it declares is within that.
@@ -96,6 +122,8 @@ pub enum BodyError {
     Client(hyper::Error),
     /// There was more of it than may be.
     TooLarge,
+    /// The client reset the stream, or the request is over before it was sent.
+    Cancelled,
 }
 
 impl std::fmt::Display for BodyError {
@@ -103,6 +131,7 @@ impl std::fmt::Display for BodyError {
         match self {
             Self::Client(error) => write!(f, "the client's body broke off: {error}"),
             Self::TooLarge => f.write_str("the client's body is too large"),
+            Self::Cancelled => f.write_str("the request was cancelled before the end of its body"),
         }
     }
 }
@@ -138,15 +167,33 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self::Streamed { incoming, progress, clock, left } = self.get_mut() else {
+        let Self::Streamed { incoming, is_stream, progress, clock, left } = self.get_mut() else {
             return Poll::Ready(None);
         };
+        if progress.cut.get() {
+            return Poll::Ready(Some(Err(BodyError::Cancelled)));
+        }
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
         progress.note_waiting(polled.is_pending(), clock.now());
-        match &polled {
-            Poll::Pending => {}
-            Poll::Ready(None) => progress.finished.set(true),
-            Poll::Ready(Some(Err(_))) => progress.broken.set(true),
+        match polled {
+            Poll::Pending => {
+                progress.wakes(cx.waker());
+                Poll::Pending
+            }
+            // The library makes an end of a stream that was reset with NO_ERROR: half a body would be taken for a whole one.
+            Poll::Ready(None) if *is_stream && !incoming.is_end_stream() => {
+                progress.broken.set(true);
+                Poll::Ready(Some(Err(BodyError::Cancelled)))
+            }
+            Poll::Ready(None) => {
+                progress.last.set(clock.now());
+                progress.finished.set(true);
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                progress.broken.set(true);
+                Poll::Ready(Some(Err(BodyError::Client(error))))
+            }
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(0));
                 let Some(still) = left.checked_sub(bytes) else {
@@ -163,9 +210,9 @@ impl Body for RequestBody {
                 if incoming.is_end_stream() {
                     progress.finished.set(true);
                 }
+                Poll::Ready(Some(Ok(fields::strip_trailers(frame))))
             }
         }
-        polled.map_ok(fields::strip_trailers).map_err(BodyError::Client)
     }
 
     fn is_end_stream(&self) -> bool {
