@@ -11,7 +11,7 @@ use crate::machine::Machine;
 use crate::programs::Programs;
 use crate::report::{self, Outcome};
 use crate::scenario::{
-    changes, cpu, failover, million, outage, propagation, restart, rolling, sidecar_rss, swap, watchers,
+    changes, cpu, failover, million, outage, propagation, restart, rolling, sidecar_rss, slow, swap, watchers,
 };
 
 /// Measures the programs of the `dist` profile. Progress while it runs, a table at the end; JSON and Markdown in --out
@@ -98,6 +98,8 @@ enum Scenario {
     Failover,
     /// Rolling restarts under load, each instance drained by the barrier
     Rolling,
+    /// Ten thousand idle clients, slow ones and floods over HTTP/2: what others notice, and what they cost
+    Slow,
 }
 
 /// Does what the command line says.
@@ -167,5 +169,6 @@ async fn one(scenario: Scenario, programs: &Programs, options: &Options) -> Resu
         Scenario::Watchers => watchers::run(programs, options).await,
         Scenario::Failover => failover::run(programs).await,
         Scenario::Rolling => rolling::run(programs, options.rolls).await,
+        Scenario::Slow => slow::run(programs).await,
     }
 }

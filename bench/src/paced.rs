@@ -33,6 +33,7 @@ struct Tally {
     answered: Cell<u64>,
     failed: Cell<u64>,
     failures: RefCell<Vec<String>>,
+    milliseconds: RefCell<Vec<f64>>,
 }
 
 /// What came of a load.
@@ -42,6 +43,8 @@ pub(crate) struct Counted {
     pub(crate) failed: u64,
     /// The first of them.
     pub(crate) failures: Vec<String>,
+    /// Of each good answer, from the moment at which its request was due.
+    pub(crate) milliseconds: Vec<f64>,
 }
 
 impl Paced {
@@ -71,8 +74,9 @@ impl Paced {
     pub(crate) async fn stop(mut self) -> Counted {
         self.tally.stopping.set(true);
         while self.clients.join_next().await.is_some() {}
-        let Tally { answered, failed, failures, .. } = &*self.tally;
-        Counted { answered: answered.get(), failed: failed.get(), failures: failures.take() }
+        let Tally { answered, failed, failures, milliseconds, .. } = &*self.tally;
+        let (failures, milliseconds) = (failures.take(), milliseconds.take());
+        Counted { answered: answered.get(), failed: failed.get(), failures, milliseconds }
     }
 }
 
@@ -81,12 +85,15 @@ async fn client(address: SocketAddr, services: &[&str], period: Duration, tally:
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut connection = None;
     for service in services.iter().cycle() {
-        ticks.tick().await;
+        let due = ticks.tick().await;
         if tally.stopping.get() {
             return;
         }
         match ask(&mut connection, address, service).await {
-            Ok(()) => tally.answered.set(tally.answered.get() + 1),
+            Ok(()) => {
+                tally.answered.set(tally.answered.get() + 1);
+                tally.milliseconds.borrow_mut().push(due.elapsed().as_secs_f64() * 1000.0);
+            }
             Err(why) => {
                 connection = None;
                 tally.failed.set(tally.failed.get() + 1);

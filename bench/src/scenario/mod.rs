@@ -11,3 +11,4 @@ pub(crate) mod million;
 pub(crate) mod watchers;
 pub(crate) mod failover;
 pub(crate) mod rolling;
+pub(crate) mod slow;

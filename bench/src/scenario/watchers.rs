@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::cli::Options;
 use crate::connection::Connection;
+use crate::files;
 use crate::machine::load_average;
 use crate::programs::{Programs, registration};
 use crate::report::{Figure, Outcome, Table};
@@ -67,27 +68,13 @@ struct Measured {
 /// Measures.
 pub(crate) async fn run(programs: &Programs, options: &Options) -> Result<Outcome, String> {
     let count = options.watchers;
-    raise_file_limit(u64::from(count) + SPARE_FILES)?;
+    files::raise_limit(u64::from(count) + SPARE_FILES)?;
     let before = load_average();
     let mut measured = Vec::new();
     for way in [Way::Stream, Way::Poll] {
         measured.push(measure(programs, way, count).await?);
     }
     Ok(outcome(&measured, count, &before))
-}
-
-/// Every watcher is a connection, here and in the registry, which inherits the limit.
-fn raise_file_limit(wanted: u64) -> Result<(), String> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= wanted) {
-        return Ok(());
-    }
-    let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
-    setrlimit(Resource::Nofile, raised).map_err(|error| {
-        let most = limit.maximum.map_or("no".to_owned(), |most| most.to_string());
-        format!("{wanted} files cannot be opened at once ({error}; at most {most}): ulimit -Hn, or fewer --watchers")
-    })
 }
 
 async fn measure(programs: &Programs, way: Way, count: u32) -> Result<Measured, String> {
