@@ -36,7 +36,7 @@ const CROWD: [(Manner, u32, f64); 4] = [
     (Manner::TrickledBody, 250, 6.0),
 ];
 
-/// The same deadlines as the gateway is told them. There is no minimum rate: what trickles ends with `total`.
+/// The same deadlines as the gateway is told them. What trickles ends with `total`, before the grace of the minimum rate is over.
 const CONFIG: &str = "[timeouts]\nidle = \"3s\"\nfirst_byte = \"3s\"\ntotal = \"6s\"\n\
     [limits]\nhead_timeout = \"3s\"\nkeep_alive = \"45s\"\n[health]\nactive = false\n";
 

@@ -43,8 +43,7 @@ pub const SECTIONS: &[SectionKeys] = &[
     SectionKeys {
         header: "[health]",
         what: "How the gateway finds out by itself which endpoints answer: by asking them, and by what comes of requests. \
-               When all endpoints of a service are bad, they are still tried. gRPC health checks do not exist yet: they \
-               need HTTP/2 to services.",
+               When all endpoints of a service are bad, they are still tried.",
         keys: health::KEYS,
     },
     SectionKeys {
