@@ -7,7 +7,7 @@ use tokio::net::{TcpStream, UnixListener};
 use vertice_tests::http::{get, raw_to_end, send_json};
 use vertice_tests::stub::Stub;
 use vertice_tests::system::{Gateway, Registry, TOKEN_HEADER};
-use vertice_tests::wait::PATIENCE;
+use vertice_tests::wait::{PATIENCE, eventually};
 
 /// A socket at `path` behind which `stub` answers. Ends with the test.
 fn lead(path: &Path, stub: &Stub) -> tokio::task::JoinHandle<()> {
@@ -42,6 +42,7 @@ async fn requests_and_checks_go_to_the_socket_over_kept_connections_until_nobody
     let leading = lead(&socket, &stub);
     let gateway = gateway(folder.path(), &registry, &socket).await;
     let instance = format!("unix:{}", socket.to_str().unwrap().replace('/', ":"));
+    eventually(PATIENCE, "its page is asked", async || (stub.health_checks() >= 2).then_some(())).await;
     gateway.judges("app_service", &instance, "good", PATIENCE).await;
     let shown = get(gateway.admin, "/services").await.text();
     assert!(shown.contains(&format!("\"unix:{}\"", socket.display())), "{shown}");
