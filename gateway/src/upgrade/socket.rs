@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, fchmod};
@@ -28,10 +29,12 @@ pub struct UpgradeSocket {
 }
 
 impl UpgradeSocket {
-    /// Opens it at `path`, for our user alone. What a process that died left there is removed.
+    /// Opens it at `path`, for our user alone. The socket that a process that died left there is removed; any other file stays,
+    /// and is an error.
     pub fn bind(path: &Path) -> io::Result<Self> {
         let address = SocketAddrUnix::new(path)?;
-        if path.exists()
+        // A plain file refuses connections, too.
+        if fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket())
             && connected(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
         {
             fs::remove_file(path)?;
@@ -109,6 +112,9 @@ mod tests {
         assert!(path.exists(), "as a killed process leaves it");
         UpgradeSocket::bind(&path).unwrap().remove();
         assert!(!path.exists());
+        fs::write(&path, "precious").unwrap();
+        assert!(UpgradeSocket::bind(&path).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
         let long = folder.path().join("x".repeat(200));
         assert!(UpgradeSocket::bind(&long).is_err());
     }
