@@ -9,6 +9,7 @@ pub mod http;
 pub mod fields;
 pub mod table;
 pub mod route;
+pub mod policy;
 pub mod balance;
 pub mod upstream;
 pub mod credentials;

@@ -9,8 +9,8 @@ use super::listeners::AdminSpec;
 use super::registry::RegistrySpec;
 use super::{
     AccessLogConfig, HeaderEdits, HealthConfig, LimitsConfig, ListenerConfig, RouteConfig, ServiceConfig,
-    TimeoutsConfig, UpstreamTlsConfig, access_log, defaults, edits, health, limits, listeners, registry,
-    routes, services, timeouts, upstream_tls,
+    TimeoutsConfig, UpstreamTlsConfig, access_log, defaults, edits, health, limits, listeners, policy,
+    registry, routes, services, timeouts, upstream_tls,
 };
 use crate::keys::{Key, names};
 use crate::reader::{Reading, Said, Section};
@@ -20,7 +20,7 @@ use crate::values;
 pub(super) const WORKERS: RangeInclusive<usize> = 1..=1024;
 
 /// The sections that stand below the top-level keys.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "listener",
     "admin",
     "registry",
@@ -30,6 +30,7 @@ const SECTIONS: [&str; 11] = [
     "health",
     "upstream_tls",
     "headers",
+    "policies",
     "service",
     "route",
 ];
@@ -100,6 +101,7 @@ pub(super) struct FileSpec {
     pub(super) upstream_tls: UpstreamTlsConfig,
     pub(super) headers: HeaderEdits,
     pub(super) services: Vec<ServiceConfig>,
+    pub(super) policies: policy::PoliciesConfig,
     pub(super) routes: Vec<RouteConfig>,
 }
 
@@ -121,6 +123,7 @@ impl Default for FileSpec {
             upstream_tls: UpstreamTlsConfig::default(),
             headers: HeaderEdits::default(),
             services: Vec::new(),
+            policies: policy::PoliciesConfig::default(),
             routes: Vec::new(),
         }
     }
@@ -163,7 +166,9 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, wanted: Wa
     let services = services::read(reading, root, &upstream_tls);
     let headers = edits::read_general(reading, root);
     let limits = limits::read(limits.as_ref(), reading);
-    let bases = routes::Bases { timeouts, edits: &headers, body_bytes: limits.body_bytes };
+    let policies = policy::read(reading, root);
+    let bases =
+        routes::Bases { timeouts, edits: &headers, body_bytes: limits.body_bytes, policies: &policies };
     let routes = routes::read(reading, root, &bases);
     FileSpec {
         listeners,
@@ -182,6 +187,7 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, wanted: Wa
         upstream_tls,
         headers,
         services,
+        policies,
         routes,
     }
 }

@@ -34,6 +34,7 @@ mod actions;
 mod redirect;
 mod answer;
 mod edits;
+pub mod policy;
 mod host;
 mod path;
 mod environment;
@@ -85,6 +86,8 @@ pub struct GatewayConfig {
     pub headers: HeaderEdits,
     /// Services that the configuration says something about.
     pub services: Vec<ServiceConfig>,
+    /// Rules that routes name.
+    pub policies: policy::PoliciesConfig,
     /// Configured routes, in the order of the file. `/v2/{service}/` needs none.
     pub routes: Vec<RouteConfig>,
     /// What is odd but no reason not to start; for the log.
@@ -362,6 +365,8 @@ pub struct RouteConfig {
     pub edits: HeaderEdits,
     /// Bytes of a request's body (the general limit where it says nothing); `None`: no limit.
     pub body_bytes: Option<u64>,
+    /// Who may ask, how often, and for what.
+    pub policies: policy::RoutePoliciesConfig,
     /// Time limits of this route (the general ones where it says nothing).
     pub timeouts: TimeoutsConfig,
 }

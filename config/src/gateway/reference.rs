@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    access_log, edits, environment, file, health, limits, listeners, registry, routes, services, timeouts,
-    tls, upstream_tls,
+    access_log, edits, environment, file, health, limits, listeners, policy, registry, routes, services,
+    timeouts, tls, upstream_tls,
 };
 use crate::keys::{Key, SectionKeys};
 
@@ -57,6 +57,12 @@ pub const SECTIONS: &[SectionKeys] = &[
                behind them, `remove` takes all away. Not those that frame a message, are about one connection or are the \
                gateway's own: `check` says why.",
         keys: edits::KEYS,
+    },
+    SectionKeys {
+        header: "[policies]",
+        what: "Who may ask, how often, and for what, where a route says nothing else; also for `/v2/{service}/`. How policies \
+               work together: [policies](../policies.md).",
+        keys: policy::KEYS,
     },
     SectionKeys {
         header: "[[service]]",

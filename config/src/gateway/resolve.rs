@@ -6,7 +6,7 @@ use super::file::{self, FileSpec, WORKERS, Wanted};
 use super::listeners::AdminSpec;
 use super::{
     FallbackUrl, Flags, GatewayConfig, ListenAddress, ListenerConfig, ListenerRules, Mistake, RegistryConfig,
-    RegistryPlace, ServiceConfig, claims, defaults, fallbacks, upstream_tls,
+    RegistryPlace, ServiceConfig, claims, defaults, fallbacks, policy, upstream_tls,
 };
 use crate::env::Env;
 use crate::reader::Reading;
@@ -155,6 +155,7 @@ fn merge(
         upstream_tls: file.upstream_tls,
         headers: file.headers,
         services: file.services,
+        policies: file.policies,
         routes: file.routes,
         warnings: Vec::new(),
     };
@@ -165,6 +166,7 @@ fn merge(
 fn add_fallbacks(config: &mut GatewayConfig, env: &Env) {
     let (found, warnings) = fallbacks::read(env);
     config.warnings.extend(warnings);
+    config.warnings.extend(policy::warnings(&config.policies, &config.routes));
     config.warnings.extend(upstream_tls::warnings(&config.upstream_tls, &config.services));
     for (name, url) in found {
         let url = FallbackUrl::Http(url);

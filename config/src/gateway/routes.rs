@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use vertice_registry_api::name::shorten;
 
 use super::edits::Message;
+use super::policy::{self, PoliciesConfig};
 use super::{HeaderEdits, HeaderPattern, HostPattern, PathPattern, RouteConfig, TimeoutsConfig};
 use super::{actions, edits, host, limits, listeners, path, timeouts};
 use crate::keys::{Key, names};
@@ -176,6 +177,7 @@ pub(super) struct Bases<'a> {
     pub(super) timeouts: TimeoutsConfig,
     pub(super) edits: &'a HeaderEdits,
     pub(super) body_bytes: Option<u64>,
+    pub(super) policies: &'a PoliciesConfig,
 }
 
 /// The routes of the file, in its order.
@@ -234,6 +236,7 @@ fn read_one(
     let mut edits = bases.edits.clone();
     edits.request.extend(edits::read(reading, section, "request_headers", Message::Request));
     edits.response.extend(edits::read(reading, section, "response_headers", Message::Response));
+    let policies = policy::read_route(reading, section, bases.policies);
     let (path, action) = (path?, action?);
     let config = RouteConfig {
         name: String::new(),
@@ -244,6 +247,7 @@ fn read_one(
         action,
         edits,
         body_bytes,
+        policies,
         timeouts,
     };
     Some((config, path.at))

@@ -14,7 +14,7 @@ use vertice_config::gateway::{
 use vertice_process::answer::{self, Answer};
 
 use super::guard::{not_a_change, refuse};
-use super::{AdminState, rules};
+use super::{AdminState, policies, rules};
 use crate::reload::ReloadOrder;
 use crate::reload::state::{ReloadOutcome, Reloaded};
 
@@ -126,6 +126,7 @@ fn config(config: &GatewayConfig) -> Value {
         upstream_tls,
         headers,
         services,
+        policies,
         routes,
         warnings,
     } = config;
@@ -165,13 +166,25 @@ fn config(config: &GatewayConfig) -> Value {
             "fallback": service.fallback.as_ref().map(|urls| texts(urls)),
             "tls": service.tls.as_ref().map(towards_services),
         })).collect::<Vec<_>>(),
+        "policies": policies::all(policies),
         "routes": routes.iter().map(route).collect::<Vec<_>>(),
         "warnings": warnings,
     })
 }
 
 fn route(route: &RouteConfig) -> Value {
-    let RouteConfig { name, host, path, methods, headers, action, edits, body_bytes, timeouts: own } = route;
+    let RouteConfig {
+        name,
+        host,
+        path,
+        methods,
+        headers,
+        action,
+        edits,
+        body_bytes,
+        policies,
+        timeouts: own,
+    } = route;
     json!({
         "name": name,
         "host": host.as_ref().map(rules::host),
@@ -185,6 +198,7 @@ fn route(route: &RouteConfig) -> Value {
         "action": rules::action(action),
         "changed_headers": rules::edits(edits),
         "body_bytes": body_bytes,
+        "policies": policies::route(policies),
         "timeouts": timeouts(own),
     })
 }

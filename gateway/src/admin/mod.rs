@@ -7,6 +7,7 @@ pub mod holds;
 pub mod metrics;
 pub mod services;
 pub mod table;
+pub mod policies;
 pub mod rules;
 
 use std::sync::{Arc, Mutex};

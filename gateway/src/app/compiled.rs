@@ -9,6 +9,7 @@ use vertice_config::gateway::{GatewayConfig, PathPattern, RouteAction, ServiceCo
 
 use crate::discovery::update::Fallbacks;
 use crate::health::Reporter;
+use crate::policy::Policies;
 use crate::reload::state::ConfigState;
 use crate::route::{Action, Edits, FixedAnswer, OwnAnswer, Route, Routes, edit_list};
 use crate::table::compile::Fixed;
@@ -74,7 +75,11 @@ pub(super) fn fallbacks(config: &GatewayConfig) -> Fallbacks {
 }
 
 /// The configured routes and the gateway's own.
-pub(super) fn routes(config: &GatewayConfig, slot: impl Fn(&str) -> Option<usize>) -> Routes {
+pub(super) fn routes(
+    config: &GatewayConfig,
+    policies: &Policies,
+    slot: impl Fn(&str) -> Option<usize>,
+) -> Routes {
     let timeouts = config.timeouts;
     let general =
         Edits { request: edit_list(&config.headers.request), response: edit_list(&config.headers.response) };
@@ -98,19 +103,23 @@ pub(super) fn routes(config: &GatewayConfig, slot: impl Fn(&str) -> Option<usize
                 request: edit_list(&route.edits.request),
                 response: edit_list(&route.edits.response),
             },
+            policies: policies.route(&route.policies),
             body_bytes: route.body_bytes,
             timeouts: route.timeouts,
             built_in: false,
         })
     });
+    let general_policies = policies.route(&config.policies.general);
     let own = |name: &str, path: PathPattern, action: Action| Route {
         name: name.to_owned(),
         host: None,
         path,
         methods: Vec::new(),
         headers: Vec::new(),
-        action,
+        action: action.clone(),
         edits: general.clone(),
+        // Health and status are for who watches the gateway, and tell nothing of the inside.
+        policies: general_policies.clone().filter(|_| matches!(action, Action::ToNamed)),
         body_bytes: config.limits.body_bytes,
         timeouts,
         built_in: true,

@@ -32,6 +32,7 @@ use crate::health::driver::{HealthParts, HealthRules};
 use crate::health::{self, HealthStats, Reporter};
 use crate::listener::accept::{Door, INBOX};
 use crate::listener::open::{Listeners, OpenListener};
+use crate::policy::Policies;
 use crate::reload::origin::Origin;
 use crate::reload::state::ConfigState;
 use crate::reload::{ORDERS, ReloadOrder};
@@ -67,6 +68,7 @@ pub struct Gateway {
     origin: Origin,
     running: Arc<GatewayConfig>,
     credentials: Credentials,
+    policies: Policies,
     lasting: Lasting,
     orders: mpsc::Sender<Order>,
     health_rules: watch::Sender<HealthRules>,
@@ -105,7 +107,8 @@ pub async fn start(
     let admin_address = admin_socket.as_ref().map(|(_, address)| *address);
     let policy = AddressPolicy::of(&entries, admin_address.into_iter().chain(registry_address));
     let fixed = compiled::fixed(&config, count, policy.clone(), credentials.upstream.clone());
-    let table = first(&fixed, |services| compiled::routes(&config, |name| services.slot(name)));
+    let policies = Policies::of(&config.policies, None);
+    let table = first(&fixed, |services| compiled::routes(&config, &policies, |name| services.slot(name)));
     let (published, graveyard) = Published::new(table, count);
     tasks::spawn("free-tables", free_tables(graveyard));
 
@@ -189,6 +192,7 @@ pub async fn start(
         origin,
         running,
         credentials,
+        policies,
         lasting,
         orders,
         health_rules,

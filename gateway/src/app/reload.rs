@@ -9,6 +9,7 @@ use vertice_config::gateway::GatewayConfig;
 use super::{Credentials, Gateway, StartError, compiled, open_log};
 use crate::discovery::order::{Order, Reconfigure};
 use crate::health::driver::HealthRules;
+use crate::policy::Policies;
 use crate::reload::plan::needs_a_new_process;
 use crate::reload::state::{Cause, ReloadOutcome, Reloaded};
 use crate::upstream::AddressPolicy;
@@ -88,6 +89,7 @@ impl Gateway {
         credentials.watch(Some(&self.credentials));
         self.lasting.tls.show(credentials.https());
         self.credentials = credentials;
+        self.policies = Policies::of(&wanted.policies, Some(&self.policies));
         self.reroute(&wanted, policy.clone()).await;
         let rules = HealthRules { rules: wanted.health, policy };
         self.health_rules.send_if_modified(|before| {
@@ -133,12 +135,14 @@ impl Gateway {
     /// Has the routes, services and fall-backs of `config` compiled and published.
     async fn reroute(&self, config: &Arc<GatewayConfig>, policy: AddressPolicy) {
         let (applied, hears) = oneshot::channel();
-        let routes = config.clone();
+        let (routes, policies) = (config.clone(), self.policies.clone());
         let order = Order::Reconfigure(Box::new(Reconfigure {
             fixed: compiled::fixed(config, self.lasting.workers, policy, self.credentials.upstream.clone()),
             fallbacks: compiled::fallbacks(config),
             when_stale: config.registry.when_stale,
-            routes: Box::new(move |services| compiled::routes(&routes, |name| services.slot(name))),
+            routes: Box::new(move |services| {
+                compiled::routes(&routes, &policies, |name| services.slot(name))
+            }),
             applied,
         }));
         let published = async {

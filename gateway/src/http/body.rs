@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::grpc;
 use super::turn::Turn;
+use crate::policy::Admission;
 use crate::route::EditList;
 use crate::table::Service;
 use crate::telemetry::access_log::Line;
@@ -45,6 +46,8 @@ pub struct Story {
     pub(super) settings: Rc<Settings>,
     pub(super) started: Instant,
     pub(super) asked: Asked,
+    /// What policies found out about the request.
+    pub(super) admission: Option<Box<Admission>>,
     /// What is changed in the answer's header fields.
     pub(super) edits: EditList,
     pub(super) status: StatusCode,
@@ -73,6 +76,7 @@ pub(super) struct LogNotes {
     pub(super) host: String,
     pub(super) path: String,
     pub(super) route: Option<String>,
+    pub(super) who: Option<std::sync::Arc<str>>,
     pub(super) service: Option<std::sync::Arc<Service>>,
     pub(super) instance: Option<String>,
     pub(super) reason: Option<&'static str>,
@@ -190,6 +194,7 @@ impl Story {
             host: &notes.host,
             path: &notes.path,
             route: notes.route.as_deref(),
+            who: notes.who.as_deref(),
             service: notes.service.as_ref().map(|service| service.name.as_str()),
             instance: notes.instance.as_deref(),
             status: self.status.as_u16(),

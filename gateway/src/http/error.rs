@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
+use crate::policy::Refusal;
 use crate::route::path::PathError;
 use crate::upstream::Failure;
 
@@ -43,6 +44,8 @@ pub enum GatewayError {
     Loop,
     /// No route matches.
     NoRoute,
+    /// A policy of the route speaks against it.
+    Refused(Refusal),
     /// The route is known, no endpoint of its service is.
     NoEndpoint,
     /// Nobody has vouched for the service's endpoints in longer than the operator allows.
@@ -138,6 +141,10 @@ impl GatewayError {
                 "the request came back to this gateway: a service is registered at the gateway's own address",
             ),
             Self::NoRoute => told(StatusCode::NOT_FOUND, "no_route", "no route matches this request"),
+            Self::Refused(refusal) => {
+                let (status, reason, detail) = refusal.told();
+                told(status, reason, detail)
+            }
             Self::NoEndpoint => told(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no_endpoint",

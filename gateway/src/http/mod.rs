@@ -9,6 +9,7 @@ pub mod turn;
 pub mod streams;
 pub mod connection;
 pub mod pipeline;
+pub mod admission;
 pub mod direction;
 pub mod attempts;
 pub mod websocket;

@@ -1,7 +1,7 @@
 //! A request's story, every stage by name, in order.
 //!
 //! ```text
-//! table -> target -> route::find -> direct -> headers -> attempts (balance::pick -> upstream::send) -> headers -> body
+//! table -> target -> route::find -> policy::admit -> direct -> headers -> attempts (balance::pick -> upstream::send) -> headers -> body
 //! ```
 //!
 //! One table is taken at the start and used to the end: a request never sees two generations.
@@ -23,7 +23,8 @@ use super::direction::{Direction, direct};
 use super::error::GatewayError;
 use super::turn::Turn;
 use super::websocket::{self, Handshake};
-use super::{edits, grpc, headers, own, request_id, target, tunnel};
+use super::{admission, edits, grpc, headers, own, request_id, target, tunnel};
+use crate::policy;
 use crate::route::RequestView;
 use crate::table::{Service, StatusClass};
 use crate::upstream::{Failure, RequestBody, ResponseBody};
@@ -61,7 +62,7 @@ pub async fn handle(worker: Rc<Worker>, turn: Turn, request: Request<Incoming>) 
     if let Some(notes) = &mut story.log {
         notes.head = head;
     }
-    let changes = story.edits.take();
+    let (admission, changes) = (story.admission.take(), story.edits.take());
     let mut response = match result {
         Ok(Outcome::Answered { mut response, service }) => {
             headers::strip_response(response.headers_mut());
@@ -92,6 +93,9 @@ pub async fn handle(worker: Rc<Worker>, turn: Turn, request: Request<Incoming>) 
         Err(error) => refuse(&worker, error, &request_id, story),
     };
     worker.metrics.answered(StatusClass::of(response.status()));
+    if let Some(admission) = admission {
+        policy::finish(*admission, response.status(), response.headers_mut());
+    }
     if let Some(changes) = changes {
         edits::apply(&changes, response.headers_mut());
     }
@@ -133,6 +137,14 @@ async fn answer(story: &mut Story, mut parts: Parts, mut body: RequestBody) -> R
         notes.route = Some(route.name.clone());
         notes.generation = table.generation;
     });
+    if let Some(policies) = route.policies.clone() {
+        let host = host.into_owned();
+        // Few routes have any, and all requests would pay for the size of the future.
+        let admitted = Box::pin(admission::admit(story, &policies, &host, &mut parts)).await?;
+        if let Some(answer) = admitted {
+            return Ok(Outcome::Own(answer));
+        }
+    }
     let (service, target) = match direct(&table, route, &parts.uri)? {
         Direction::Service { service, target } => (service, target),
         Direction::Own(what) => return own::answer(story, what, &table, &parts).await.map(Outcome::Own),
@@ -214,6 +226,7 @@ fn begin(
             host: String::new(),
             path: parts.uri.path().to_owned(),
             route: None,
+            who: None,
             service: None,
             instance: None,
             reason: None,
@@ -226,6 +239,7 @@ fn begin(
     Story {
         worker: worker.clone(),
         turn,
+        admission: None,
         edits: settings.response_edits.clone(),
         settings,
         started: Instant::now(),

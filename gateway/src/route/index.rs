@@ -150,6 +150,7 @@ mod tests {
             methods,
             headers,
             action: Action::ToNamed,
+            policies: None,
             edits: Edits::default(),
             body_bytes: None,
             timeouts,

@@ -9,6 +9,8 @@ use vertice_config::gateway::{
     TimeoutsConfig,
 };
 
+use crate::policy::RoutePolicies;
+
 /// A compiled rule.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -26,6 +28,8 @@ pub struct Route {
     pub action: Action,
     /// What is changed on the way.
     pub edits: Edits,
+    /// Who may ask, how often, and for what; `None`: everybody. The route itself does not look at it.
+    pub policies: Option<Arc<RoutePolicies>>,
     /// Bytes of a request's body; `None`: any number.
     pub body_bytes: Option<u64>,
     /// Time limits.

@@ -25,6 +25,9 @@ pub struct Line<'a> {
     pub path: &'a str,
     /// The route that matched.
     pub route: Option<&'a str>,
+    /// Who asked: the name of the API key, or the subject of the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub who: Option<&'a str>,
     /// The service.
     pub service: Option<&'a str>,
     /// The instance that answered.
