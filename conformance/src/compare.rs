@@ -26,7 +26,8 @@ cargo xtask conformance --compare              # this page\n\
 ```\n\n\
 **MUST** and **SHOULD** are the RFC's words. **ours** are our own rules, stricter than the RFC: a peer that fails one\n\
 violates nothing. The cases under `generic/`, `http2/` and `hpack/` follow the list of h2spec, with its numbers, written anew as\n\
-raw frames; where the variable `H2SPEC` names the tool itself, it runs too. Each gateway is configured to forward everything, with limits and deadlines\n\
+raw frames and judged as h2spec judges: the next frame of the awaited kind decides, a connection that is reset or ends inside a\n\
+frame is not closed. Where the variable `H2SPEC` names the tool itself, it runs too, its strict cases among them. Each gateway is configured to forward everything, with limits and deadlines\n\
 that are alike; what a peer could refuse by more configuration (HAProxy's `http-request deny`, say) is not configured. A peer's\n\
 column differs by a case or two from run to run, where floods and timing decide.\n\n";
 

@@ -82,7 +82,8 @@ pub(crate) fn judge(
 fn h2spec(address: SocketAddr, tls: bool) -> Option<Outcome> {
     let program = std::env::var_os("H2SPEC")?;
     let mut command = Command::new(&program);
-    command.args(["-h", &address.ip().to_string(), "-p", &address.port().to_string()]);
+    // -S: the cases that it calls strict, too.
+    command.args(["-S", "-h", &address.ip().to_string(), "-p", &address.port().to_string()]);
     if tls {
         command.args(["-t", "-k"]);
     }

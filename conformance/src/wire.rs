@@ -30,8 +30,10 @@ pub(crate) enum Wire {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Received {
     Bytes,
-    /// The peer closed, cleanly or not.
+    /// The peer closed.
     End,
+    /// The peer tore the connection down: what was on its way is lost.
+    Reset,
     /// Nothing until the deadline.
     Late,
 }
@@ -87,7 +89,9 @@ impl Wire {
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => {
                     Received::Late
                 }
-                _ => Received::End,
+                // Without a closing alert of TLS, which is a habit of many.
+                io::ErrorKind::UnexpectedEof => Received::End,
+                _ => Received::Reset,
             },
         }
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::requirements;
 use crate::step::run;
 use crate::tally::Tally;
+use crate::third_party;
 use crate::workspace;
 
 /// Cloning the advisory database takes seconds; a network that swallows packets must not hold the tests up.
@@ -30,7 +31,18 @@ pub(crate) fn check() -> Tally {
         "sources",
     ])));
     tally += match fetch_advisories(&program) {
-        Ok(()) => Tally::one(run(deny(&program).args(["check", "--disable-fetch", "advisories"]))),
+        Ok(()) => {
+            let mut tally = Tally::one(run(advisories(&mut deny(&program))));
+            // What is patched is a folder to cargo-deny, of which there are no advisories.
+            if let Some(manifest) = third_party::manifest_of_published() {
+                let mut deny = deny(&program);
+                deny.arg("--manifest-path").arg(manifest);
+                tally += Tally::one(run(advisories(&mut deny)
+                    .arg("--config")
+                    .arg(workspace::root().join("deny.toml"))));
+            }
+            tally
+        }
         Err(reason) => {
             println!("skipped: advisories, {reason}");
             Tally::one_skipped()
@@ -43,6 +55,10 @@ fn deny(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(workspace::root()).arg("--locked");
     command
+}
+
+fn advisories(deny: &mut Command) -> &mut Command {
+    deny.args(["check", "--disable-fetch", "advisories"])
 }
 
 fn fetch_advisories(program: &Path) -> Result<(), String> {

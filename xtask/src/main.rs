@@ -10,6 +10,7 @@ mod step;
 mod tally;
 mod libtest;
 mod deny;
+mod third_party;
 mod test;
 mod demo;
 mod bench;
@@ -46,6 +47,8 @@ enum Command {
     Fuzz(fuzz::FuzzOptions),
     /// Registry, sidecars and gateways under faults, simulated with many seeds
     Simulate(simulate::SimulateOptions),
+    /// Compares each copy under third-party/ with the published crate and its patch; a part of `test`
+    ThirdParty,
     // `dist` (the profile that ships) gets its line and its module here.
 }
 
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Conformance(options) => conformance::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::ThirdParty => Ok(third_party::run()),
         Command::Simulate(options) => Ok(simulate::run(&options)),
     };
     outcome.unwrap_or_else(|error| {

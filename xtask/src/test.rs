@@ -13,6 +13,7 @@ use crate::libtest::TestOutput;
 use crate::requirements;
 use crate::step::{run as succeeds, step};
 use crate::tally::Tally;
+use crate::third_party;
 use crate::workspace;
 
 /// Options of `cargo xtask test`.
@@ -41,6 +42,7 @@ pub(crate) fn run(options: &TestOptions) -> ExitCode {
     });
     one("formatting", &["fmt", "--all", "--check"]);
     one("lints", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]);
+    sum += step("copies of published crates", third_party::check);
     sum += step("rules about dependencies", deny::check);
     sum += step("programs that the whole-system tests start", || {
         let build = &["build", "--workspace", "--bins", "--locked"];

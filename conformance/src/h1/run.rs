@@ -139,7 +139,7 @@ fn gather(wire: &mut Wire, target: &Target, head: bool, wants: Wants, observed: 
     let mut lingering = false;
     loop {
         match wire.receive(&mut observed.bytes, deadline) {
-            Received::End => {
+            Received::End | Received::Reset => {
                 observed.closed = true;
                 return;
             }

@@ -11,6 +11,8 @@ use crate::wire::{Received, Target, Wire};
 pub(super) enum Event {
     Frame(Frame),
     Closed,
+    /// Torn down, or closed in the middle of a frame.
+    Broken,
     Late,
 }
 
@@ -19,6 +21,7 @@ impl Event {
         match self {
             Self::Frame(frame) => frame.said(),
             Self::Closed => "connection closed".into(),
+            Self::Broken => "connection reset, or closed inside a frame".into(),
             Self::Late => "nothing (timeout)".into(),
         }
     }
@@ -29,7 +32,8 @@ pub(super) struct Connection {
     wire: Wire,
     bytes: Vec<u8>,
     waiting: VecDeque<Frame>,
-    closed: bool,
+    /// What ended it.
+    ended: Option<Received>,
     pub(super) settings: Vec<(u16, u32)>,
 }
 
@@ -37,7 +41,7 @@ impl Connection {
     /// Connects and sends nothing.
     pub(super) fn connect(target: &Target) -> Result<Self, String> {
         let wire = Wire::connect(target, b"h2").map_err(|error| format!("cannot connect: {error}"))?;
-        Ok(Self { wire, bytes: Vec::new(), waiting: VecDeque::new(), closed: false, settings: Vec::new() })
+        Ok(Self { wire, bytes: Vec::new(), waiting: VecDeque::new(), ended: None, settings: Vec::new() })
     }
 
     /// Connects, and exchanges preface and settings with `own` among them.
@@ -92,11 +96,13 @@ impl Connection {
             if let Some(frame) = self.waiting.pop_front().or_else(|| Frame::take(&mut self.bytes)) {
                 return Event::Frame(frame);
             }
-            if self.closed {
-                return Event::Closed;
+            match self.ended {
+                Some(Received::End) if self.bytes.is_empty() => return Event::Closed,
+                Some(_) => return Event::Broken,
+                None => {}
             }
             match self.wire.receive(&mut self.bytes, deadline) {
-                Received::End => self.closed = true,
+                ended @ (Received::End | Received::Reset) => self.ended = Some(ended),
                 Received::Late if Instant::now() >= deadline => return Event::Late,
                 Received::Late | Received::Bytes => {}
             }

@@ -244,7 +244,7 @@ fn ended(connection: &mut Connection, patience: Duration) -> bool {
     let deadline = Instant::now() + patience;
     loop {
         match connection.next(deadline) {
-            Event::Closed => return true,
+            Event::Closed | Event::Broken => return true,
             Event::Frame(frame) if frame.kind == GOAWAY => return true,
             Event::Frame(_) => {}
             Event::Late => return false,
@@ -289,7 +289,7 @@ fn refused(target: &Target, upstream: &Upstream, block: &[u8]) -> Result<(), Str
     let deadline = Instant::now() + target.patience;
     loop {
         match connection.next(deadline) {
-            Event::Closed => break,
+            Event::Closed | Event::Broken => break,
             Event::Frame(frame) if matches!(frame.kind, RST_STREAM | GOAWAY) => break,
             Event::Frame(frame) if frame.kind == HEADERS => match hpack::status(&frame.payload) {
                 Some(400..=499) => break,
@@ -332,7 +332,7 @@ fn given_up(connection: &mut Connection, target: &Target) -> Result<(), String> 
     let deadline = Instant::now() + target.patience + Duration::from_secs(4);
     loop {
         match connection.next(deadline) {
-            Event::Closed => return Ok(()),
+            Event::Closed | Event::Broken => return Ok(()),
             Event::Frame(frame) if matches!(frame.kind, RST_STREAM | GOAWAY) => return Ok(()),
             Event::Frame(frame) if frame.kind == HEADERS => {
                 if matches!(hpack::status(&frame.payload), Some(408 | 504 | 400)) {

@@ -32,6 +32,8 @@ pub(crate) enum Step {
     Bytes(&'static [u8]),
     /// One request more than the target lets be open at the same time.
     TooManyStreams,
+    /// So many requests, from stream 1 on, that are refused before their bodies ended.
+    RefusedEarly(u32),
     /// First step: no preface, no settings.
     NoPreface,
     /// Waits for it; the case fails if it does not come.
@@ -68,13 +70,15 @@ pub(crate) enum Block {
 pub(crate) enum Want {
     /// SETTINGS that is no acknowledgement, as the first frame.
     Settings,
+    /// An acknowledgement as the next SETTINGS.
     SettingsAck,
-    /// The head of an answer on this stream.
+    /// The head of an answer, as the next HEADERS, on this stream.
     Head(u32),
-    /// A frame of DATA; `Some`: exactly so long.
+    /// A frame of DATA; `Some`: the next one, exactly so long.
     Data(Option<usize>),
     /// The end of the stream's answer.
     EndOf(u32),
+    /// PING answered, as the next PING.
     PingAck(&'static [u8]),
     /// PING answered, or the connection closed.
     PingAckOrClose(&'static [u8]),
@@ -84,8 +88,10 @@ pub(crate) enum Want {
     ConnectionError(&'static [u32]),
     /// The connection closed.
     Close,
-    /// GOAWAY, with any code, or the connection closed.
-    GoAwayOrClose,
+    /// GOAWAY with this code; that the connection closes does not do.
+    GoAway(u32),
+    /// RST_STREAM of stream 1 with this code, as the next RST_STREAM; nothing else does.
+    Reset(u32),
     /// A refusal by status, or a stream or connection error.
     Refusal(&'static [u16]),
 }

@@ -173,7 +173,11 @@ async fn secure(
 async fn speak(worker: &Rc<Worker>, downstream: &Rc<Downstream>, mut stream: Stream) -> Ended {
     let clock = &downstream.clock;
     let (protocol, first) = match in_time(clock, preface::read(&mut stream)).await {
-        Some(Ok(read)) => read,
+        Some(Ok(Some(read))) => read,
+        Some(Ok(None)) => {
+            worker.metrics.refused_head(RefusedHead::Malformed);
+            return Ended::Broken(std::io::Error::other("the client's first line is of no version of HTTP"));
+        }
         Some(Err(error)) => return Ended::Broken(error),
         None => return Ended::TimedOut,
     };

@@ -1,5 +1,7 @@
 //! Which protocol a client speaks, from its first bytes: HTTP/2 with prior knowledge begins with a preface that no HTTP/1.1
-//! request can begin with (RFC 9113 3.4).
+//! request can begin with (RFC 9113 3.4). What has the form of a request line and the version of no protocol is another preface: it
+//! gets no answer, because whoever sends it waits for frames and would take our text for one. Any other junk is HTTP/1's, and
+//! gets its 400.
 
 use std::io;
 
@@ -22,49 +24,80 @@ pub enum Protocol {
     Http2,
 }
 
-/// Reads until the protocol is certain. With it, what was read.
-pub async fn read(stream: &mut Stream) -> io::Result<(Protocol, Bytes)> {
+/// What the first bytes of a connection say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judged {
+    Speaks(Protocol),
+    /// A preface that is none of HTTP/2.
+    NoHttp,
+    TooFewBytes,
+}
+
+/// Reads until the protocol is certain. With it, what was read. `None`: it is no HTTP.
+pub async fn read(stream: &mut Stream) -> io::Result<Option<(Protocol, Bytes)>> {
     let mut first = BytesMut::with_capacity(FIRST_READ_BYTES);
     loop {
         let ended = stream.read_buf(&mut first).await? == 0;
         match judge(&first) {
-            Some(protocol) => return Ok((protocol, first.freeze())),
+            Judged::Speaks(protocol) => return Ok(Some((protocol, first.freeze()))),
+            Judged::NoHttp => return Ok(None),
             // What came is a head that broke off, if it is anything.
-            None if ended => return Ok((Protocol::Http1, first.freeze())),
-            None => {}
+            Judged::TooFewBytes if ended => return Ok(Some((Protocol::Http1, first.freeze()))),
+            Judged::TooFewBytes => {}
         }
     }
 }
 
-/// `None`: too few bytes to know.
-fn judge(first: &[u8]) -> Option<Protocol> {
+fn judge(first: &[u8]) -> Judged {
     if first.starts_with(PREFACE) {
-        Some(Protocol::Http2)
+        Judged::Speaks(Protocol::Http2)
     } else if PREFACE.starts_with(first) {
-        None
+        Judged::TooFewBytes
+    } else if is_other_preface(first) {
+        Judged::NoHttp
     } else {
-        Some(Protocol::Http1)
+        Judged::Speaks(Protocol::Http1)
     }
+}
+
+/// Whether the first line, if it is all there, is three words of which the last is no `name/version`.
+fn is_other_preface(first: &[u8]) -> bool {
+    let Some(end) = first.iter().position(|byte| *byte == b'\n') else { return false };
+    let mut words = first.get(..end).unwrap_or_default().trim_ascii_end().split(|byte| *byte == b' ');
+    let version = words.nth(2);
+    words.next().is_none() && version.is_some_and(|version| !version.is_empty() && !version.contains(&b'/'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const HTTP1: Judged = Judged::Speaks(Protocol::Http1);
+    const HTTP2: Judged = Judged::Speaks(Protocol::Http2);
+
     #[test]
     fn only_the_whole_preface_is_http2_and_only_its_beginning_waits() {
-        for (first, protocol) in [
-            (&b""[..], None),
-            (b"P", None),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r", None),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(Protocol::Http2)),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04", Some(Protocol::Http2)),
-            (b"PRI * HTTP/1.1\r\n", Some(Protocol::Http1)),
-            (b"PUT / HTTP/1.1\r\n", Some(Protocol::Http1)),
-            (b"G", Some(Protocol::Http1)),
-            (b"\0", Some(Protocol::Http1)),
+        for (first, judged) in [
+            (&b""[..], Judged::TooFewBytes),
+            (b"P", Judged::TooFewBytes),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r", Judged::TooFewBytes),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", HTTP2),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04", HTTP2),
+            (b"PRI * HTTP/1.1\r\n", HTTP1),
+            (b"PUT / HTTP/1.1\r\n", HTTP1),
+            (b"\r\nPUT / HTTP/1.1\r\n", HTTP1),
+            (b"\r\n", HTTP1),
+            (b"INVALID CONNECTION PREFACE", HTTP1),
+            (b"INVALID CONNECTION PREFACE\r\n\r\n", Judged::NoHttp),
+            (b"GET /\r\nX: a b\r\n", HTTP1),
+            (b"GET / http/1.1\r\n", HTTP1),
+            (b"GET /  \r\n", HTTP1),
+            (b"GET / a b\r\n", HTTP1),
+            (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", HTTP1),
+            (b"G", HTTP1),
+            (b"\0", HTTP1),
         ] {
-            assert_eq!(judge(first), protocol, "{first:?}");
+            assert_eq!(judge(first), judged, "{first:?}");
         }
     }
 }

@@ -214,7 +214,7 @@ pub(super) const CASES: &[Case] = &[
         "generic/5/1",
         "RFC 7541 6.1",
         "an indexed field",
-        &[headers(1, WHOLE, GetAndBytes(&[0x90])), answered(1)],
+        &[headers(1, WHOLE, GetAndBytes(&[0xba])), answered(1)],
     ),
     case(
         "generic/5/2",

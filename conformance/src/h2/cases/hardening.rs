@@ -1,10 +1,10 @@
 //! Rows of the hardening list that one exchange shows, and what RFC 9113 has beyond h2spec's list.
 
 use crate::h2::frame::{END_HEADERS, END_STREAM, PROTOCOL_ERROR, WHOLE};
-use crate::h2::table::Block::{GetAnd, Only, PostAnd};
-use crate::h2::table::Step::Want;
+use crate::h2::table::Block::{Get, GetAnd, Only, PostAnd};
+use crate::h2::table::Step::{RefusedEarly, Want};
 use crate::h2::table::Want as W;
-use crate::h2::table::{Case, Step, answered, bad_stream, case, data, headers, ours};
+use crate::h2::table::{Case, PONG, Step, answered, bad_stream, case, data, headers, ours, ping};
 
 const ROW: &str = "hardening: HTTP/2 fields";
 const BAD: Step = bad_stream(&[PROTOCOL_ERROR]);
@@ -134,6 +134,37 @@ pub(super) const CASES: &[Case] = &[
             data(1, 0),
             headers(1, WHOLE, Only(&[(":method", "POST")])),
             BAD,
+        ],
+    ),
+    ours(
+        "closed/data-behind-our-reset",
+        "RFC 9113 5.1",
+        "DATA of a body that was on its way when the request was refused",
+        &[
+            RefusedEarly(1),
+            Want(W::EndOf(1)),
+            data(1, 0),
+            data(1, END_STREAM),
+            ping(),
+            PONG,
+            headers(3, WHOLE, Get),
+            answered(3),
+        ],
+    ),
+    ours(
+        "closed/data-behind-many-resets",
+        "RFC 9113 5.1",
+        "the same when the stream is forgotten",
+        &[
+            RefusedEarly(99),
+            Want(W::EndOf(197)),
+            data(1, 0),
+            data(197, 0),
+            data(1, END_STREAM),
+            ping(),
+            PONG,
+            headers(199, WHOLE, Get),
+            answered(199),
         ],
     ),
     ours(

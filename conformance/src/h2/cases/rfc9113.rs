@@ -32,7 +32,7 @@ pub(super) const CASES: &[Case] = &[
         "http2/3.5/2",
         "RFC 9113 3.4",
         "an invalid preface ends the connection",
-        &[NoPreface, Step::Bytes(b"INVALID CONNECTION PREFACE\r\n\r\n"), Want(W::GoAwayOrClose)],
+        &[NoPreface, Step::Bytes(b"INVALID CONNECTION PREFACE\r\n\r\n"), fatal(PROTOCOL)],
     ),
     case(
         "http2/4.1/1",
@@ -189,7 +189,7 @@ pub(super) const CASES: &[Case] = &[
         "http2/5.3.1/2",
         "RFC 7540 5.3.1",
         "PRIORITY that depends on itself",
-        &[priority(2, &[0, 0, 0, 2, 255]), bad_stream(PROTOCOL)],
+        &[priority(1, &[0, 0, 0, 1, 255]), bad_stream(PROTOCOL)],
     ),
     case(
         "http2/5.4.1/1",
@@ -201,7 +201,7 @@ pub(super) const CASES: &[Case] = &[
         "http2/5.4.1/2",
         "RFC 9113 5.4.1",
         "and GOAWAY says so before",
-        &[Frame { kind: PING, flags: 0, stream: 3, payload: b"whatsup?" }, fatal(PROTOCOL)],
+        &[Frame { kind: PING, flags: 0, stream: 3, payload: b"whatsup?" }, Want(W::GoAway(PROTOCOL_ERROR))],
     ),
     case(
         "http2/5.5/1",
@@ -416,7 +416,7 @@ pub(super) const CASES: &[Case] = &[
         &[
             window_update(0, &[0x7f, 0xff, 0xff, 0xff]),
             window_update(0, &[0x7f, 0xff, 0xff, 0xff]),
-            fatal(&[FLOW_CONTROL_ERROR]),
+            Want(W::GoAway(FLOW_CONTROL_ERROR)),
         ],
     ),
     case(
@@ -427,7 +427,7 @@ pub(super) const CASES: &[Case] = &[
             POST,
             window_update(1, &[0x7f, 0xff, 0xff, 0xff]),
             window_update(1, &[0x7f, 0xff, 0xff, 0xff]),
-            bad_stream(&[FLOW_CONTROL_ERROR]),
+            Want(W::Reset(FLOW_CONTROL_ERROR)),
         ],
     ),
     case(
