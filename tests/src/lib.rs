@@ -13,6 +13,8 @@
 )]
 
 pub mod edges;
+pub mod echo;
+pub mod frames;
 pub mod http;
 pub mod http2;
 pub mod inventory;

@@ -4,52 +4,37 @@
 use std::net::SocketAddr;
 
 use rustix::process::Signal;
-use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use vertice_tests::http::request;
+use vertice_tests::echo;
+use vertice_tests::frames::{Frames, PREFACE, RST_STREAM};
+use vertice_tests::http::{get, request};
 use vertice_tests::http2::{Connection, whole};
 use vertice_tests::stub::Stub;
-use vertice_tests::system::{Gateway, Registry};
 use vertice_tests::wait::{PATIENCE, eventually, within};
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-async fn system() -> (Stub, Registry, Gateway) {
-    let stub = Stub::start("echo").await;
-    let registry = Registry::start().await;
-    registry.put("echo_service", "echo:1", &stub.url()).await;
-    let gateway = Gateway::start(&registry.url()).await;
-    (stub, registry, gateway)
-}
-
-fn seen<'a>(echo: &'a Value, name: &str) -> Vec<&'a str> {
-    let headers = echo["headers"].as_array().unwrap().iter();
-    headers.filter(|pair| pair[0] == name).map(|pair| pair[1].as_str().unwrap()).collect()
-}
 
 #[tokio::test]
 async fn a_request_is_translated_by_the_book() {
-    let (_stub, _registry, gateway) = system().await;
+    let (_stub, _registry, gateway) = echo::http1().await;
     let mut client = Connection::open(gateway.address).await.unwrap();
     let headers =
         [("cookie", "a=1"), ("cookie", "b=2"), ("te", "trailers"), ("x-many", "1"), ("x-many", "2")];
     let answer =
         client.send(request("PATCH", "/v2/echo_service/p%2Fq?x=1&x=2", &headers, "body")).await.unwrap();
-    let echo = answer.json();
-    assert_eq!((&echo["method"], &echo["target"]), (&"PATCH".into(), &"/p%2Fq?x=1&x=2".into()));
-    assert_eq!((&echo["version"], &echo["body"]), (&"HTTP/1.1".into(), &"body".into()));
-    assert_eq!(seen(&echo, "cookie"), ["a=1; b=2"], "crumbs are joined (RFC 9113 8.2.3)");
-    assert_eq!(seen(&echo, "host"), [gateway.address.to_string()], "Host is :authority");
-    assert_eq!(seen(&echo, "te"), ["trailers"]);
-    assert_eq!(seen(&echo, "x-many"), ["1", "2"]);
+    let echoed = answer.json();
+    assert_eq!((&echoed["method"], &echoed["target"]), (&"PATCH".into(), &"/p%2Fq?x=1&x=2".into()));
+    assert_eq!((&echoed["version"], &echoed["body"]), (&"HTTP/1.1".into(), &"body".into()));
+    assert_eq!(echo::seen(&echoed, "cookie"), ["a=1; b=2"], "crumbs are joined (RFC 9113 8.2.3)");
+    assert_eq!(echo::seen(&echoed, "host"), [gateway.address.to_string()], "Host is :authority");
+    assert_eq!(echo::seen(&echoed, "te"), ["trailers"]);
+    assert_eq!(echo::seen(&echoed, "x-many"), ["1", "2"]);
     assert!(answer.header("x-request-id").is_some());
 }
 
 #[tokio::test]
 async fn many_streams_at_once_and_a_held_one_holds_up_no_other() {
-    let (stub, _registry, gateway) = system().await;
+    let (stub, _registry, gateway) = echo::http1().await;
     let client = Connection::open(gateway.address).await.unwrap();
     let mut held = client.clone();
     let held =
@@ -69,7 +54,7 @@ async fn many_streams_at_once_and_a_held_one_holds_up_no_other() {
 
 #[tokio::test]
 async fn bodies_larger_than_every_window_pass_in_both_directions() {
-    let (_stub, _registry, gateway) = system().await;
+    let (_stub, _registry, gateway) = echo::http1().await;
     let mut client = Connection::open(gateway.address).await.unwrap();
     let upload = request("POST", "/v2/echo_service/stub/count", &[], vec![0; 5_000_000]);
     assert_eq!(client.send(upload).await.unwrap().text(), "5000000");
@@ -79,7 +64,7 @@ async fn bodies_larger_than_every_window_pass_in_both_directions() {
 
 #[tokio::test]
 async fn the_gateways_own_answers_are_framed_for_http2() {
-    let (_stub, _registry, gateway) = system().await;
+    let (_stub, _registry, gateway) = echo::http1().await;
     let mut client = Connection::open(gateway.address).await.unwrap();
     let answer = client.send(request("GET", "/v2/nobody_service/x", &[], "")).await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.header("x-vertice-reason")), (503, Some("no_endpoint")));
@@ -102,7 +87,7 @@ async fn the_gateways_own_answers_are_framed_for_http2() {
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_resets_its_stream_alone() {
-    let (_stub, registry, gateway) = system().await;
+    let (_stub, registry, gateway) = echo::http1().await;
     let dying = Stub::start("dying").await;
     registry.put("dying_service", "dying:1", &dying.url()).await;
     gateway.routes_to("dying_service", "dying", PATIENCE).await;
@@ -116,7 +101,7 @@ async fn an_answer_that_breaks_off_resets_its_stream_alone() {
 
 #[tokio::test]
 async fn a_grpc_answer_that_breaks_off_says_so_in_its_trailers() {
-    let (_stub, registry, gateway) = system().await;
+    let (_stub, registry, gateway) = echo::http1().await;
     let dying = Stub::start("dying").await;
     registry.put("dying_service", "dying:1", &dying.url()).await;
     gateway.routes_to("dying_service", "dying", PATIENCE).await;
@@ -131,7 +116,7 @@ async fn a_grpc_answer_that_breaks_off_says_so_in_its_trailers() {
 
 #[tokio::test]
 async fn sigterm_lets_streams_finish_and_says_goaway() {
-    let (stub, _registry, gateway) = system().await;
+    let (stub, _registry, gateway) = echo::http1().await;
     let mut idle = Connection::open(gateway.address).await.unwrap();
     assert_eq!(idle.send(request("GET", "/v2/echo_service/x", &[], "")).await.unwrap().status, 200);
     let mut busy = Connection::open(gateway.address).await.unwrap();
@@ -168,7 +153,7 @@ async fn flood(address: SocketAddr, frame: &[u8]) -> usize {
 
 #[tokio::test]
 async fn frames_without_end_that_are_of_no_request_end_the_connection() {
-    let (_stub, _registry, gateway) = system().await;
+    let (_stub, _registry, gateway) = echo::http1().await;
     let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
     let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     for frame in [&ping[..], &settings] {
@@ -180,4 +165,20 @@ async fn frames_without_end_that_are_of_no_request_end_the_connection() {
         assert_eq!(client.send(request("GET", "/v2/echo_service/x", &[], "")).await.unwrap().status, 200);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_stream_beyond_the_limit_is_refused_and_counted() {
+    let (stub, _registry, gateway) = echo::http1().await;
+    let mut frames = Frames::open(gateway.address).await;
+    // 128 at once, by default.
+    frames.get((0..130).map(|n| n * 2 + 1), "/v2/echo_service/stub/hold").await;
+    for stream in [257, 259] {
+        let frame = frames.next().await.unwrap();
+        assert_eq!((frame.kind, frame.stream, &frame.payload[..]), (RST_STREAM, stream, &[0, 0, 0, 7][..]));
+    }
+    let metrics = get(gateway.admin, "/metrics").await.text();
+    assert!(metrics.contains("vertice_gateway_streams_refused_total 2\n"), "{metrics}");
+    stub.held(128).await;
+    stub.release();
 }

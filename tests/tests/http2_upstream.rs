@@ -3,46 +3,32 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use vertice_tests::echo;
 use vertice_tests::http::{Connection, request};
 use vertice_tests::http2::{self, whole};
 use vertice_tests::stub::Stub;
-use vertice_tests::system::{Gateway, Registry};
 use vertice_tests::wait::PATIENCE;
-
-async fn system() -> (Stub, Registry, Gateway) {
-    let stub = Stub::http2("echo").await;
-    let registry = Registry::start().await;
-    registry.put_with("echo_service", "echo:1", &stub.url(), json!({ "protocol": "h2c" })).await;
-    let gateway = Gateway::start(&registry.url()).await;
-    (stub, registry, gateway)
-}
-
-fn seen<'a>(echo: &'a Value, name: &str) -> Vec<&'a str> {
-    let headers = echo["headers"].as_array().unwrap().iter();
-    headers.filter(|pair| pair[0] == name).map(|pair| pair[1].as_str().unwrap()).collect()
-}
 
 #[tokio::test]
 async fn a_client_of_http1_reaches_a_service_of_http2() {
-    let (_stub, _registry, gateway) = system().await;
+    let (_stub, _registry, gateway) = echo::http2().await;
     let mut client = Connection::open(gateway.address).await.unwrap();
     let headers =
         [("te", "trailers, gzip"), ("connection", "x-hop"), ("x-hop", "1"), ("host", "front.test:81")];
     let answer = client.send(request("PATCH", "/v2/echo_service/p%2Fq?x=1", &headers, "body")).await.unwrap();
-    let echo = answer.json();
-    assert_eq!((&echo["version"], &echo["method"]), (&"HTTP/2.0".into(), &"PATCH".into()));
-    assert_eq!(echo["target"], "http://front.test:81/p%2Fq?x=1", "Host is :authority");
-    assert_eq!(seen(&echo, "host"), [""; 0], "and is not said twice");
-    assert_eq!((seen(&echo, "te"), seen(&echo, "x-hop")), (vec!["trailers"], vec![]));
-    assert_eq!((&echo["body"], seen(&echo, "transfer-encoding")), (&"body".into(), vec![]));
+    let echoed = answer.json();
+    assert_eq!((&echoed["version"], &echoed["method"]), (&"HTTP/2.0".into(), &"PATCH".into()));
+    assert_eq!(echoed["target"], "http://front.test:81/p%2Fq?x=1", "Host is :authority");
+    assert_eq!(echo::seen(&echoed, "host"), [""; 0], "and is not said twice");
+    assert_eq!((echo::seen(&echoed, "te"), echo::seen(&echoed, "x-hop")), (vec!["trailers"], vec![]));
+    assert_eq!((&echoed["body"], echo::seen(&echoed, "transfer-encoding")), (&"body".into(), vec![]));
     let upload = request("POST", "/v2/echo_service/stub/count", &[], vec![0; 3_000_000]);
     assert_eq!(client.send(upload).await.unwrap().text(), "3000000");
 }
 
 #[tokio::test]
 async fn trailers_pass_from_end_to_end() {
-    let (_stub, _registry, gateway) = system().await;
+    let (_stub, _registry, gateway) = echo::http2().await;
     let mut client = http2::Connection::open(gateway.address).await.unwrap();
     let headers = [("content-type", "application/grpc"), ("te", "trailers")];
     let head = client.begin(request("POST", "/v2/echo_service/stub/trailers", &headers, "x")).await.unwrap();
@@ -53,7 +39,7 @@ async fn trailers_pass_from_end_to_end() {
 
 #[tokio::test]
 async fn a_burst_shares_connections_and_beyond_what_one_takes_there_is_another() {
-    let (stub, _registry, gateway) = system().await;
+    let (stub, _registry, gateway) = echo::http2().await;
     let before = stub.connections();
     let client = http2::Connection::open(gateway.address).await.unwrap();
     let held: Vec<_> = (0..50)
@@ -77,7 +63,7 @@ async fn a_burst_shares_connections_and_beyond_what_one_takes_there_is_another()
 
 #[tokio::test]
 async fn a_client_that_leaves_resets_its_stream_alone() {
-    let (stub, _registry, gateway) = system().await;
+    let (stub, _registry, gateway) = echo::http2().await;
     let mut leaving = http2::Connection::open(gateway.address).await.unwrap();
     let left =
         tokio::spawn(
@@ -91,7 +77,7 @@ async fn a_client_that_leaves_resets_its_stream_alone() {
 
 #[tokio::test]
 async fn health_is_asked_in_the_same_protocol() {
-    let (stub, _registry, gateway) = system().await;
+    let (stub, _registry, gateway) = echo::http2().await;
     gateway.judges("echo_service", "echo:1", "good", PATIENCE).await;
     stub.set_health(500);
     gateway.judges("echo_service", "echo:1", "failing", PATIENCE).await;
@@ -99,7 +85,7 @@ async fn health_is_asked_in_the_same_protocol() {
 
 #[tokio::test]
 async fn the_deadline_of_a_grpc_client_bounds_the_call() {
-    let (_stub, _registry, gateway) = system().await;
+    let (_stub, _registry, gateway) = echo::http2().await;
     let mut client = http2::Connection::open(gateway.address).await.unwrap();
     let headers = [("content-type", "application/grpc"), ("grpc-timeout", "200m")];
     let answer = client.send(request("POST", "/v2/echo_service/stub/hold", &headers, "")).await.unwrap();
@@ -108,7 +94,7 @@ async fn the_deadline_of_a_grpc_client_bounds_the_call() {
 
 #[tokio::test]
 async fn an_endpoint_that_dies_is_replaced_by_another_for_what_may_be_repeated() {
-    let (stub, registry, gateway) = system().await;
+    let (stub, registry, gateway) = echo::http2().await;
     let other = Stub::start("other").await;
     let mut client = http2::Connection::open(gateway.address).await.unwrap();
     assert_eq!(

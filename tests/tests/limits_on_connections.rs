@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
+use vertice_tests::frames::{Frames, GOAWAY, HEADERS};
 use vertice_tests::http::{Connection, get, raw_to_end, request};
 use vertice_tests::http2;
+use vertice_tests::stub::Stub;
 use vertice_tests::system::{Gateway, Registry};
 use vertice_tests::wait::{PATIENCE, eventually};
 
@@ -91,4 +93,37 @@ async fn a_connection_ends_at_its_age_with_its_next_answer() {
     }
     assert_eq!(told.as_deref(), Some("close"));
     counted(&gateway, "connections_spent_total 1\n").await;
+}
+
+#[tokio::test]
+async fn a_quiet_connection_ends_at_its_age() {
+    let (_registry, gateway) = gateway("connection_age = \"300ms\"").await;
+    let mut frames = Frames::open(gateway.address).await;
+    // GOAWAY comes twice: a warning, and which stream was the last (RFC 9113 6.8).
+    while let Some(frame) = frames.next().await {
+        assert_eq!((frame.kind, &frame.payload[4..8]), (GOAWAY, &[0; 4][..]));
+    }
+    // HTTP/1.1 has no word for it: it just closes.
+    let came = raw_to_end(gateway.address, b"GET /health HTTP/1.1\r\nhost: g\r\n\r\n").await;
+    assert!(came.starts_with("HTTP/1.1 200 ") && !came.contains("connection: close"), "{came}");
+    counted(&gateway, "connections_spent_total 2\n").await;
+}
+
+#[tokio::test]
+async fn a_connection_with_one_long_stream_is_told_to_end_at_its_age_and_the_stream_goes_on() {
+    let stub = Stub::start("echo").await;
+    let (registry, gateway) = gateway("connection_age = \"300ms\"").await;
+    registry.put("echo_service", "echo:1", &stub.url()).await;
+    gateway.routes_to("echo_service", "echo", PATIENCE).await;
+    let mut frames = Frames::open(gateway.address).await;
+    frames.get([1], "/v2/echo_service/stub/hold").await;
+    stub.held(1).await;
+    let told = frames.next().await.unwrap();
+    assert_eq!((told.kind, &told.payload[4..8]), (GOAWAY, &[0; 4][..]));
+    stub.release();
+    let mut rest = Vec::new();
+    while let Some(frame) = frames.next().await {
+        rest.push((frame.kind, frame.stream));
+    }
+    assert!(rest.contains(&(HEADERS, 1)), "{rest:?}");
 }

@@ -109,7 +109,7 @@ async fn a_request_for_a_host_whose_certificate_was_not_shown_is_misdirected() {
 #[tokio::test]
 async fn who_does_not_finish_is_cut_at_the_deadline_and_others_are_served_meanwhile() {
     let system = system("handshake_timeout = \"1s\"\nhandshakes = 1").await;
-    // Silent ones, and ones that stop in the middle of their first record: many more than there are turns.
+    // Silent ones, and ones that stop in the middle of their first record: many more than there are permits.
     let mut stalled = Vec::new();
     for number in 0..40 {
         let mut stream = TcpStream::connect(system.gateway.address).await.unwrap();

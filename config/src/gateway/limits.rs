@@ -90,7 +90,7 @@ pub(super) const KEYS: &[Key] = &[
         default: Some("\"1h\""),
         absent: "",
         example: "\"10m\"",
-        what: "Age of a connection; then it is ended in the same way, with its next answer. A WebSocket goes on.",
+        what: "Age of a connection; then it is ended in the same way, quiet or busy. HTTP/2 streams under way and a WebSocket go on.",
         why: "As for `connection_requests`.",
     },
     Key {

@@ -129,6 +129,12 @@ fn connections(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encod
     }
     count(
         encoder,
+        "streams_refused",
+        "HTTP/2 streams refused beyond `streams` (REFUSED_STREAM)",
+        sum(state, |m| &m.streams_refused),
+    )?;
+    count(
+        encoder,
         "streams_timed_out",
         "HTTP/2 streams reset at a deadline: a reader or a writer that stalled",
         sum(state, |m| &m.streams_timed_out),

@@ -27,7 +27,7 @@ use crate::listener::proxy_protocol;
 use crate::telemetry::metrics::RefusedHead;
 use crate::tls::{Security, handshake};
 use crate::worker::Worker;
-use crate::worker::timer::ConnectionClock;
+use crate::worker::timer::{ConnectionClock, ticks};
 
 /// What a client may send of one body before we have passed it on; more only moves bytes from its memory to ours.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
@@ -88,6 +88,10 @@ pub async fn serve(worker: Rc<Worker>, mut stream: Stream, peer: SocketAddr, ent
     });
     // A new connection has as long for its first head as for any other; it does not get to sit idle first.
     clock.head_begins(downstream.settings.head);
+    // At its age it is told to end, quiet or busy.
+    if let Some(age) = downstream.settings.limits.connection_age {
+        clock.remind(downstream.began.saturating_add(ticks(age)));
+    }
     let ended = speak(&worker, &downstream, stream).await;
     clock.close();
     match ended {
@@ -185,8 +189,14 @@ async fn speak(worker: &Rc<Worker>, downstream: &Rc<Downstream>, mut stream: Str
     if downstream.security.as_ref().is_some_and(|security| security.http2 != (protocol == Protocol::Http2)) {
         return Ended::Broken(std::io::Error::other("the client speaks another protocol than it agreed on"));
     }
-    let io =
-        TokioIo::new(DownstreamIo::new(stream, protocol, first, clock.clone(), downstream.settings.head));
+    let io = TokioIo::new(DownstreamIo::new(
+        stream,
+        protocol,
+        first,
+        clock.clone(),
+        downstream.settings.head,
+        worker.metrics.clone(),
+    ));
     let ended = match protocol {
         Protocol::Http1 => speak_http1(worker, downstream, io).await,
         Protocol::Http2 => speak_http2(worker, downstream, io).await,

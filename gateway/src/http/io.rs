@@ -11,7 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::CONNECTION_WINDOW_BYTES;
 use super::preface::Protocol;
+use super::refusals::Refusals;
 use super::stream::Stream;
+use crate::telemetry::metrics::WorkerMetrics;
 use crate::worker::timer::{ConnectionClock, Tick};
 
 /// Bytes read from an HTTP/2 client while no byte of a request or an answer moves: as much of bodies as its windows allow
@@ -29,6 +31,8 @@ pub struct DownstreamIo {
     clock: Arc<ConnectionClock>,
     /// Ticks from the first byte of a head to its last.
     head: Tick,
+    refusals: Refusals,
+    metrics: Arc<WorkerMetrics>,
 }
 
 impl DownstreamIo {
@@ -39,15 +43,26 @@ impl DownstreamIo {
         first: Bytes,
         clock: Arc<ConnectionClock>,
         head: Tick,
+        metrics: Arc<WorkerMetrics>,
     ) -> Self {
-        Self { stream, protocol, first, clock, head }
+        Self { stream, protocol, first, clock, head, refusals: Refusals::default(), metrics }
     }
 
-    /// A reader that takes its time but takes is no stalled one.
-    fn note_written(&self, written: &Poll<io::Result<usize>>) {
-        // Over HTTP/2 what is written may be of any stream, or of none: each notices its own.
-        if self.protocol == Protocol::Http1 && matches!(written, Poll::Ready(Ok(bytes)) if *bytes > 0) {
-            self.clock.progress();
+    /// Of `bufs`, the first `written` bytes were taken.
+    fn note_written<'a>(&mut self, written: usize, bufs: impl Iterator<Item = &'a [u8]>) {
+        match self.protocol {
+            // A reader that takes its time but takes is no stalled one.
+            Protocol::Http1 if written > 0 => self.clock.progress(),
+            Protocol::Http1 => {}
+            // What is written may be of any stream, or of none: each notices its own progress.
+            Protocol::Http2 => {
+                let mut left = written;
+                for buf in bufs {
+                    let taken = buf.get(..left).unwrap_or(buf);
+                    left -= taken.len();
+                    self.metrics.streams_refused.add(self.refusals.count(taken));
+                }
+            }
         }
     }
 
@@ -91,7 +106,9 @@ impl AsyncRead for DownstreamIo {
 impl AsyncWrite for DownstreamIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.note_written(&polled);
+        if let Poll::Ready(Ok(written)) = polled {
+            self.note_written(written, std::iter::once(buf));
+        }
         polled
     }
 
@@ -113,7 +130,9 @@ impl AsyncWrite for DownstreamIo {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.note_written(&polled);
+        if let Poll::Ready(Ok(written)) = polled {
+            self.note_written(written, bufs.iter().map(|buf| &**buf));
+        }
         polled
     }
 }

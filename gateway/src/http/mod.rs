@@ -4,6 +4,7 @@
 
 pub mod stream;
 pub mod preface;
+pub mod refusals;
 pub mod io;
 pub mod turn;
 pub mod streams;

@@ -55,6 +55,8 @@ pub struct WorkerMetrics {
     pub connections_spent: Counter,
     /// Connections ended by an error: reset by the client, or broken or too many HTTP/2 frames.
     pub connections_broken: Counter,
+    /// HTTP/2 streams refused beyond the limit on streams.
+    pub streams_refused: Counter,
     /// HTTP/2 streams reset because a reader or a writer took too long.
     pub streams_timed_out: Counter,
     /// WebSockets that were opened.

@@ -41,6 +41,8 @@ pub struct ConnectionClock {
     waiting: AtomicBool,
     /// Ticks that each sign of progress gives from then on; 0 while a deadline stands whatever happens.
     window: AtomicU64,
+    /// The tick at which its task is woken whatever the deadline is; `u64::MAX`: never, or it was.
+    reminder: AtomicU64,
     /// What no progress moves the deadline beyond.
     limit: AtomicU64,
     /// Bytes read from the client since a byte of a request or an answer moved; one count per connection.
@@ -94,6 +96,20 @@ impl ConnectionClock {
     pub fn hold(&self, after: Tick) {
         self.window.store(0, Ordering::Relaxed);
         self.set(after);
+    }
+
+    /// Has its task woken once, within a second after the tick `at`.
+    pub fn remind(&self, at: Tick) {
+        self.reminder.store(at, Ordering::Relaxed);
+    }
+
+    /// Whether the reminder is due; it is once.
+    fn take_reminder(&self, now: Tick) -> bool {
+        let due = self.reminder.load(Ordering::Relaxed) <= now;
+        if due {
+            self.reminder.store(u64::MAX, Ordering::Relaxed);
+        }
+        due
     }
 
     /// Whether no request is under way.
@@ -177,6 +193,7 @@ impl Wheel {
             closed: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
             window: AtomicU64::new(0),
+            reminder: AtomicU64::new(u64::MAX),
             limit: AtomicU64::new(u64::MAX),
             idle_reads,
             waker: Mutex::new(None),
@@ -216,7 +233,7 @@ impl Wheel {
             if clock.closed.load(Ordering::Relaxed) || clock.queued.load(Ordering::Relaxed) != now {
                 continue;
             }
-            if clock.is_over() || self.draining.get() {
+            if clock.take_reminder(now) || clock.is_over() || self.draining.get() {
                 clock.wake();
             }
             self.queue(&clock);
@@ -312,6 +329,18 @@ mod tests {
         (0..2).for_each(|_| wheel.advance());
         clock.progress();
         assert_eq!(clock.deadline(), 28, "what is still being written counts");
+    }
+
+    #[test]
+    fn a_reminder_wakes_once_whatever_the_deadline_is() {
+        let wheel = Wheel::new();
+        let (clock, count) = watched(&wheel);
+        clock.hold(1000);
+        clock.remind(50);
+        let at = woken_at(&wheel, &count, 200).unwrap();
+        assert!((50..=50 + LOOK).contains(&at), "{at}");
+        (0..200).for_each(|_| wheel.advance());
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
     }
 
     #[test]
