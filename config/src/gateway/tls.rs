@@ -93,7 +93,7 @@ pub(super) const KEYS: &[Key] = &[
         default: Some("4"),
         absent: "",
         example: "16",
-        what: "Handshakes that a worker computes in one go, before requests that wait get their turn.",
+        what: "Handshakes that a worker computes in one go, before requests that wait are served.",
         why: "Each is a fifth of a millisecond of computing: a flood of them delays a request by less than one.",
     },
 ];

@@ -1,13 +1,13 @@
 //! One handshake: from a socket to an encrypted stream, or to a reason why not.
 //!
 //! ```text
-//! first byte -> client's hello -> turn -> the computing -> the client's part
-//!      '--------------- all of it before the deadline ---------------'
+//! first byte -> client's hello -> permit -> the computing -> the client's part
+//!      '---------------- all of it before the deadline ---------------'
 //! ```
 //!
 //! Most of the cost is one burst of computing, and a worker is one thread: whoever wants to compute waits for one of a few
-//! turns, and gives it back after everybody else who is ready had theirs. So a flood of handshakes delays a request by
-//! those few bursts, and a client that stalls in the middle holds a connection but no turn.
+//! permits, and gives it back after everybody else who is ready had theirs. So a flood of handshakes delays a request by
+//! those few bursts, and a client that stalls in the middle holds a connection but no permit.
 
 use std::future::poll_fn;
 use std::io;
@@ -101,14 +101,14 @@ async fn secure(tls: &ListenerTls, worker: usize, stream: TcpStream) -> Result<S
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await.map_err(of)?;
     let setup = tls.current();
     let mut accepting = pin!(hello.into_stream(setup.server.clone()));
-    let turn = match tls.turns(worker) {
-        Some(turns) => turns.acquire().await.ok(),
+    let permit = match tls.permits(worker) {
+        Some(permits) => permits.acquire().await.ok(),
         None => None,
     };
     // One look computes everything up to our part of the handshake.
     let at_once = poll_fn(|cx| Poll::Ready(accepting.as_mut().poll(cx))).await;
     tokio::task::yield_now().await;
-    drop(turn);
+    drop(permit);
     let stream = match at_once {
         Poll::Ready(done) => done,
         Poll::Pending => accepting.await,

@@ -30,7 +30,7 @@ pub struct ListenerTls {
     current: ArcSwap<Setup>,
     tickets: Arc<dyn ProducesTickets>,
     /// By worker: handshakes computed in one go.
-    turns: Box<[Semaphore]>,
+    permits: Box<[Semaphore]>,
     watch: Mutex<WatchState>,
 }
 
@@ -84,7 +84,7 @@ impl ListenerTls {
             config: config.clone(),
             current: ArcSwap::from_pointee(setup),
             tickets,
-            turns: (0..workers).map(|_| Semaphore::new(config.handshakes)).collect(),
+            permits: (0..workers).map(|_| Semaphore::new(config.handshakes)).collect(),
             watch: Mutex::new(WatchState::new(before)),
         })
     }
@@ -104,9 +104,9 @@ impl ListenerTls {
         self.config.handshake_timeout
     }
 
-    /// The turns of `worker`.
-    pub fn turns(&self, worker: usize) -> Option<&Semaphore> {
-        self.turns.get(worker)
+    /// The permits of `worker`.
+    pub fn permits(&self, worker: usize) -> Option<&Semaphore> {
+        self.permits.get(worker)
     }
 
     /// Each chain's file and when it ends, in seconds since 1970.
