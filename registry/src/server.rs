@@ -100,8 +100,7 @@ async fn stored(dir: Option<PathBuf>, limits: StoreLimits) -> Result<(Store, Opt
     let restored = tokio::task::spawn_blocking(move || {
         let Opened { image, journal, continues, warnings } = state::open(&dir, epoch, first_generation)?;
         let position = Position { epoch: image.epoch, revision: image.revision };
-        let rows = image.rows.into_values();
-        let store = Store::restored(limits, position, image.next_generation, rows, Duration::ZERO);
+        let store = Store::restored(limits, position, image.next_generation, image.packed(), Duration::ZERO);
         Ok((store, journal, continues, warnings))
     });
     let restored = restored.await.map_err(|error| state::StateError::Io {

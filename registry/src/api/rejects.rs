@@ -38,8 +38,8 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Resul
     {
         let store = shared.store();
         about_now.retain(|reject| {
-            let there = store.get(reject.service.as_str(), reject.instance_id.as_str());
-            there.is_some_and(|instance| instance.generation == reject.generation)
+            let there = store.held(reject.service.as_str(), reject.instance_id.as_str());
+            there.is_some_and(|held| held.generation() == reject.generation)
         });
     }
     let kept = {

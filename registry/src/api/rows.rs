@@ -6,13 +6,15 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use vertice_registry_api::Instance;
 
+use crate::store::Packed;
+
 /// For reading a whole snapshot: 200 MB at 4 MB/s. A reader that is stuck longer loses its rows, so that a thousand
 /// stuck readers do not keep a thousand old states of the registry alive.
 pub(super) const READ_TIME: Duration = Duration::from_mins(1);
 /// About how many bytes a piece has: more than hyper hands to the kernel at once, less than a cache.
 const PIECE_BYTES: usize = 32 * 1024;
 
-type Kept = Arc<Mutex<Option<std::vec::IntoIter<Arc<Instance>>>>>;
+type Kept = Arc<Mutex<Option<std::vec::IntoIter<Packed>>>>;
 
 /// Rows that are still to be sent.
 pub(super) struct Rows {
@@ -29,7 +31,7 @@ pub(super) enum Piece {
 }
 
 impl Rows {
-    pub(super) fn new(rows: Vec<Arc<Instance>>) -> Self {
+    pub(super) fn new(rows: Vec<Packed>) -> Self {
         let kept: Kept = Arc::new(Mutex::new(Some(rows.into_iter())));
         let timed = kept.clone();
         let timer = tokio::spawn(async move {
@@ -44,7 +46,7 @@ impl Rows {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(rows) = kept.as_mut() else { return Piece::Lost };
         let mut text = Vec::with_capacity(PIECE_BYTES);
-        for instance in rows {
+        for instance in rows.filter_map(|row| row.unpack()) {
             write(&instance, &mut text);
             if text.len() >= PIECE_BYTES {
                 break;

@@ -18,6 +18,7 @@ use super::rows::{Piece, Rows};
 use super::shared::{MAX_WATCHERS, Shared, has, stamped};
 use super::{admit, query};
 use crate::auth::Verb;
+use crate::store::Packed;
 
 pub(super) fn answer<B>(
     shared: &Shared,
@@ -36,9 +37,12 @@ pub(super) fn answer<B>(
         }
         (position, state, store.digest(), store.rows(names.as_ref()))
     };
-    let digest = match names {
-        None => digest,
-        Some(_) => SetDigest::of(rows.iter().map(|instance| &**instance)),
+    let digest = if names.is_none() {
+        digest
+    } else {
+        let mut digest = SetDigest::default();
+        rows.iter().filter_map(Packed::unpack).for_each(|instance| digest.add(&instance));
+        digest
     };
     let head = SnapshotHead { epoch: position.epoch, revision: position.revision, state };
     let trailer = SnapshotTrailer { count: u64::try_from(rows.len()).unwrap_or(u64::MAX), digest };

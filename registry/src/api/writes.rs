@@ -46,12 +46,12 @@ impl Shared {
     ) -> Result<(Option<Arc<Instance>>, Written<u64>), Refused> {
         let Some(redis) = &self.redis else {
             return self.write(|store, now| {
-                let before = store.get(service, id).cloned();
+                let before = store.get(service, id);
                 let patched = store.patch(service, id, generation, patch, now);
                 (before, (patched, store.position()))
             });
         };
-        let before = self.store().get(service, id).cloned();
+        let before = self.store().get(service, id);
         Ok((before, self.split(redis.patch(self, service, id, generation, patch).await)))
     }
 
@@ -79,12 +79,12 @@ impl Shared {
     ) -> Result<(Option<Arc<Instance>>, Written<bool>), Refused> {
         let Some(redis) = &self.redis else {
             return self.write(|store, now| {
-                let before = store.get(service, id).cloned();
+                let before = store.get(service, id);
                 let removed = store.remove_by_operator(service, id, generation, now);
                 (before, (removed, store.position()))
             });
         };
-        let before = self.store().get(service, id).cloned();
+        let before = self.store().get(service, id);
         Ok((before, self.split(redis.remove_by_operator(self, service, id, generation).await)))
     }
 

@@ -21,7 +21,7 @@ impl RedisStore {
         let (service, id) = (wanted.service.as_str(), wanted.instance_id.as_str());
         let admitted = with(memory, |store, _| store.admits(service, by));
         with(memory, |store, now| {
-            let Some(held) = store.get(service, id).cloned() else { return Ok(()) };
+            let Some(held) = store.get(service, id) else { return Ok(()) };
             let decision = decide::register(Some(&held), wanted, by.name, unix_ms);
             // Every replica counts what comes to it.
             if decide::takes_over(&held, &decision) {
@@ -130,7 +130,7 @@ impl RedisStore {
                 let key = mirror.named(handle).cloned();
                 let beat = key.and_then(|key| {
                     let (service, id) = key.halves();
-                    store.get(service, id).filter(|held| may(&held.service))?;
+                    store.held(service, id).filter(|held| may(held.service()))?;
                     let beat = store.follow_beat(service, id, Some(generation), now).ok()?;
                     mirror.beat(key.clone(), beat);
                     Some(beat.ttl_s)

@@ -162,7 +162,7 @@ impl RedisStore {
     ) -> Result<Done, Refusal> {
         with(memory, |store, now| {
             let (service, id) = key.halves();
-            let held = store.get(service, id).cloned();
+            let held = store.get(service, id);
             let decision = decide(held.as_deref());
             let mut generation = held.as_ref().map_or(0, |held| held.generation);
             let mut mirror = self.mirror();
@@ -209,7 +209,7 @@ impl RedisStore {
     fn in_memory(&self, memory: &dyn Memory, key: &Key) -> Current {
         let (service, id) = key.halves();
         with(memory, |store, _| {
-            let instance = store.get(service, id)?.clone();
+            let instance = store.get(service, id)?;
             let modified = self.mirror().known(key)?.modified;
             Some(Row { modified, instance })
         })

@@ -288,7 +288,7 @@ mod tests {
                     Decision::Remove(_) => held = None,
                     Decision::Refuse(_) | Decision::Renew { .. } | Decision::Nothing => {}
                 }
-                prop_assert_eq!(store.get("ab", id).map(|i| (**i).clone()), held.clone());
+                prop_assert_eq!(store.get("ab", id).map(|i| (*i).clone()), held.clone());
             }
         }
     }

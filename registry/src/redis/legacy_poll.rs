@@ -111,7 +111,7 @@ fn captured(shared: &RedisStore, memory: &dyn Memory) -> BTreeMap<String, Ours> 
         let keys = mirror.all_known().filter(|(key, _)| key.is_legacy());
         keys.filter_map(|(key, known)| {
             let (service, id) = key.halves();
-            let instance = store.get(service, id)?.clone();
+            let instance = store.get(service, id)?;
             Some((service.to_owned(), Ours { instance, modified: known.modified }))
         })
         .collect()

@@ -324,7 +324,7 @@ fn plan(
             };
             if reconcile::asserts(local, remote.rows.get(key), new_epoch) {
                 let drain = change.map_or(Drain::Keep, |(drain, _)| drain);
-                let instance = (**instance).clone();
+                let instance = (*instance).clone();
                 let put = Put { instance, draws: false, created: false, renews: true, drain };
                 let number = change.map(|(_, number)| number);
                 all.push(assertion(key, known.generation, &Decision::Put(Box::new(put)), number));

@@ -139,7 +139,7 @@ fn held(shared: &RedisStore, memory: &dyn Memory, members: &[(Key, u64)]) -> Vec
         let mirror = shared.mirror();
         let held = |(key, generation): &(Key, u64)| {
             let (service, id) = key.halves();
-            let instance = store.get(service, id).filter(|held| held.generation == *generation)?.clone();
+            let instance = store.get(service, id).filter(|held| held.generation == *generation)?;
             Some(Held { modified: mirror.known(key)?.modified, key: key.clone(), instance })
         };
         members.iter().filter_map(held).collect()

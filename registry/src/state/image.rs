@@ -7,6 +7,7 @@ use std::sync::Arc;
 use vertice_registry_api::{Epoch, Instance, InstanceId, Revision, ServiceName};
 
 use super::record::{Flaw, Kind, Record, Records};
+use crate::store::{Kinds, Packed};
 
 /// A registry's content at one revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +131,12 @@ impl Image {
             }
         }
         Ok(())
+    }
+
+    /// All rows, as a store takes them.
+    pub(crate) fn packed(&self) -> Vec<(Option<u32>, Packed)> {
+        let mut kinds = Kinds::default();
+        self.rows.values().map(|(handle, instance)| (*handle, kinds.pack(instance))).collect()
     }
 
     fn step(&mut self, revision: Revision) -> Result<(), Flaw> {

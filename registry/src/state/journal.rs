@@ -4,14 +4,13 @@
 use std::fs::File;
 use std::io::{self, BufRead, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use vertice_registry_api::{Instance, Position, Revision};
 
 use super::files;
 use super::image::Image;
 use super::record::{self, Flaw, Kind, Record, Records, mark};
-use crate::store::{Change, Delta};
+use crate::store::{Change, Delta, Packed};
 
 /// Changes may grow to the size of the snapshot, and to this at least: less than a second of reading at a start.
 const SMALL_BYTES: u64 = 16 * 1024 * 1024;
@@ -28,7 +27,7 @@ pub(crate) struct Piece {
 pub(crate) struct Whole {
     pub(crate) position: Position,
     pub(crate) next_generation: u64,
-    pub(crate) rows: Vec<(Option<u32>, Arc<Instance>)>,
+    pub(crate) rows: Vec<(Option<u32>, Packed)>,
 }
 
 /// The open end of a state directory.
@@ -94,7 +93,7 @@ impl Journal {
         let whole = Whole {
             position: Position { epoch: image.epoch, revision: image.revision },
             next_generation: image.next_generation,
-            rows: image.rows.values().cloned().collect(),
+            rows: image.packed(),
         };
         let changes = begin_changes(dir, number, image.revision)?;
         let changes_bytes = changes.metadata()?.len();
@@ -213,8 +212,10 @@ impl SnapshotJob {
             };
             let Position { epoch, revision } = position;
             write(&Record::State { epoch, revision, next_generation })?;
-            for (handle, instance) in &rows {
-                write(&Record::Row { handle: *handle, instance })?;
+            for (handle, packed) in &rows {
+                if let Some(instance) = packed.unpack() {
+                    write(&Record::Row { handle: *handle, instance: &instance })?;
+                }
             }
             write(&Record::End { instances: u64::try_from(rows.len()).unwrap_or(u64::MAX) })
         })?;

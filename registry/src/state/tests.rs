@@ -56,7 +56,7 @@ fn digest(image: &Image) -> SetDigest {
 /// A directory that a process with `changes` changes used, and its store. `clean`: it stopped in order.
 fn used(dir: &Path, changes: u64, clean: bool) -> Store {
     let Opened { image, mut journal, .. } = open(dir, OLD, 1).unwrap();
-    let rows = image.rows.into_values();
+    let rows = image.packed();
     let position = vertice_registry_api::Position { epoch: image.epoch, revision: image.revision };
     let mut store =
         Store::restored(StoreLimits::default(), position, image.next_generation, rows, Duration::ZERO);
@@ -80,7 +80,8 @@ fn a_stop_in_order_keeps_the_history() {
     assert_eq!((opened.image.epoch, opened.image.revision), (OLD, store.position().revision));
     assert_eq!(digest(&opened.image), store.digest());
     assert_eq!(opened.image.next_generation, store.next_generation());
-    for (handle, instance) in store.rows_with_handles() {
+    for (handle, packed) in store.rows_with_handles() {
+        let instance = Arc::new(packed.unpack().unwrap());
         let key = (instance.service.clone(), instance.instance_id.clone());
         assert_eq!(opened.image.rows[&key], (handle, instance));
     }

@@ -1,5 +1,6 @@
 //! What an owner (or an operator) changes about a registered instance, and deregistering.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use vertice_registry_api::Status;
@@ -32,18 +33,18 @@ impl Store {
     ) -> Result<u64, Refusal> {
         let lease_ms = self.clock.observe(now);
         let slot = self.owned(service, id, generation)?;
-        let held = self.slots.get_mut(slot).ok_or(Refusal::Unknown)?;
-        let mut after = (*held.instance).clone();
+        let before = self.unpacked(slot).ok_or(Refusal::Unknown)?;
+        let mut after = before.clone();
         after.status = patch.status.unwrap_or(after.status);
         after.weight = patch.weight.unwrap_or(after.weight);
         after.status_override = patch.status_override.unwrap_or(after.status_override);
         if let Some(status) = patch.status {
             let deadline_s = patch.deadline_s.filter(|_| status == Status::Draining);
-            held.drained_ms = deadline_s.map(|s| lease_ms + seconds(s));
+            self.slots.set_drained(slot, deadline_s.map(|s| lease_ms + seconds(s)));
         }
         let generation = after.generation;
-        if after != *held.instance {
-            self.replace(slot, after);
+        if after != before {
+            self.replace(slot, &before, Arc::new(after));
         }
         self.arm(slot);
         Ok(generation)
@@ -80,7 +81,7 @@ impl Store {
             Err(Refusal::Unknown) => return Ok(false),
             Err(refusal) => return Err(refusal),
         };
-        let draining = self.slots.get(slot).is_some_and(|h| h.instance.status == Status::Draining);
+        let draining = self.slots.get(slot).is_some_and(|h| h.packed.status() == Status::Draining);
         self.remove(slot, if draining { RemovalReason::Drained } else { RemovalReason::Deregistered });
         Ok(true)
     }

@@ -7,11 +7,9 @@ use std::time::Duration;
 use vertice_registry_api::watch::RemovalReason;
 use vertice_registry_api::{Epoch, Instance, InstanceId, Position, ServiceName, SourceState};
 
-use super::clock::millis;
 use super::flapping::Quarantined;
 use super::log::ChangeLog;
-use super::slots::Held;
-use super::{Change, Refusal, Registrant, Store, count_up, seconds};
+use super::{Change, Refusal, Registrant, Store};
 
 impl Store {
     /// Everything is `instances` now, at `at`. The log starts there: watchers of earlier revisions take a snapshot. What
@@ -23,19 +21,20 @@ impl Store {
             match self.find(instance.service.as_str(), instance.instance_id.as_str()) {
                 None => {
                     if let Some(slot) = self.take_in(&instance, lease_ms) {
+                        self.follow_mark(slot, lease_ms);
                         kept.insert(slot);
                     }
                 }
                 Some(slot) => {
                     kept.insert(slot);
-                    if self.slots.get(slot).is_some_and(|held| *held.instance != *instance) {
-                        self.replace(slot, (*instance).clone());
+                    if let Some(before) = self.unpacked(slot).filter(|before| *before != *instance) {
+                        self.replace(slot, &before, instance);
                         self.follow_mark(slot, lease_ms);
                     }
                 }
             }
         }
-        let slots = self.services.values().flat_map(|record| record.instances.values().copied());
+        let slots = self.services.values().flat_map(|record| record.instances.iter());
         let gone: Vec<u32> = slots.filter(|slot| !kept.contains(slot)).collect();
         for slot in gone {
             self.remove(slot, RemovalReason::Removed);
@@ -48,14 +47,16 @@ impl Store {
     pub fn follow_upsert(&mut self, instance: Arc<Instance>, now: Duration) {
         let lease_ms = self.clock.observe(now);
         if let Some(slot) = self.find(instance.service.as_str(), instance.instance_id.as_str()) {
-            let ttl_s = instance.lease.ttl_s;
-            self.replace(slot, (*instance).clone());
-            if instance.stale {
+            let Some(before) = self.unpacked(slot) else { return };
+            let stale = instance.stale;
+            self.replace(slot, &before, instance);
+            if stale {
                 self.follow_mark(slot, lease_ms);
             } else {
-                self.renew(slot, ttl_s, lease_ms);
+                self.renew(slot, lease_ms);
             }
-        } else if self.take_in(&instance, lease_ms).is_some() {
+        } else if let Some(slot) = self.take_in(&instance, lease_ms) {
+            self.follow_mark(slot, lease_ms);
             self.log.push(Change::Upsert(instance), self.digest);
         }
     }
@@ -74,10 +75,10 @@ impl Store {
             self.expired_total += 1;
         }
         if let Some(slot) = self.find(service.as_str(), instance_id.as_str()) {
-            let gone = self.slots.get(slot).map(|held| held.instance.clone());
+            let gone = self.slots.get(slot).map(|held| &held.packed);
             // A stale one is counted as long as it is there.
-            if let Some(gone) = gone.filter(|gone| reason == RemovalReason::Expired && !gone.stale) {
-                self.preservation.expired(gone.zone.as_deref(), gone.lease.ttl_s, lease_ms);
+            if let Some(gone) = gone.filter(|gone| reason == RemovalReason::Expired && !gone.stale()) {
+                self.preservation.expired(gone.zone(), gone.ttl_s(), lease_ms);
             }
             self.remove(slot, reason);
         } else {
@@ -94,11 +95,6 @@ impl Store {
     /// What the holder of the truth (or its absence) makes of this replica.
     pub fn follow_state(&mut self, state: SourceState) {
         self.state = state;
-    }
-
-    /// The instance `(service, id)`.
-    pub fn get(&self, service: &str, id: &str) -> Option<&Arc<Instance>> {
-        Some(&self.slots.get(self.find(service, id)?)?.instance)
     }
 
     /// Whether a new instance of `service` by `by` is within the limits.
@@ -119,22 +115,5 @@ impl Store {
         let Some(slot) = self.find(service, id) else { return Ok(()) };
         let taken = self.flapping.take_over(slot, lease_ms);
         taken.map_err(|Quarantined { left, begins }| Refusal::Flapping { left, begins })
-    }
-
-    /// Puts an instance that is not here into a slot, without a revision. The holder of the truth keeps its limits,
-    /// so that only 2^32 can be too many here.
-    fn take_in(&mut self, instance: &Arc<Instance>, beat_ms: u64) -> Option<u32> {
-        let lease = Duration::from_secs(instance.lease.ttl_s.into());
-        let deadline_ms = beat_ms + millis(lease) + seconds(vertice_registry_api::limits::GRACE_S);
-        let held =
-            Held { instance: instance.clone(), deadline_ms, drained_ms: None, beat_ms, stale_ms: None };
-        let slot = self.slots.insert(held)?;
-        let record = self.services.entry(instance.service.clone()).or_default();
-        record.instances.insert(instance.instance_id.clone(), slot);
-        count_up(&mut self.principals, &instance.registered_by);
-        self.preservation.enter(instance.zone.as_deref());
-        self.digest.add(instance);
-        self.follow_mark(slot, beat_ms);
-        Some(slot)
     }
 }

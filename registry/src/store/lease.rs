@@ -1,12 +1,13 @@
 //! Leases: renewing them, and finding those that ran out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use vertice_registry_api::watch::RemovalReason;
-use vertice_registry_api::{Epoch, ServiceName, SourceState, limits};
+use vertice_registry_api::{Epoch, Instance, ServiceName, SourceState};
 
 use super::wheel::Turn;
-use super::{Refusal, Store, preserve, seconds};
+use super::{Refusal, Store, preserve};
 
 /// A renewed lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +74,7 @@ impl Store {
             let holds = |slot: &u32| {
                 self.slots
                     .get(*slot)
-                    .is_some_and(|h| h.instance.generation == generation && may(&h.instance.service))
+                    .is_some_and(|h| h.packed.generation() == generation && may(h.packed.service()))
             };
             match slot.filter(holds).and_then(|slot| self.beat_slot(slot, lease_ms)) {
                 None => batch.lost.push(handle),
@@ -89,9 +90,8 @@ impl Store {
     /// Never touches the wheel (unless it was stale): a deadline that moves back is found when its old second comes.
     fn beat_slot(&mut self, slot: u32, lease_ms: u64) -> Option<Beat> {
         let held = self.slots.get_mut(slot)?;
-        let ttl_s = held.instance.lease.ttl_s;
+        let ttl_s = held.packed.ttl_s();
         held.beat_ms = lease_ms;
-        held.deadline_ms = lease_ms + seconds(ttl_s) + seconds(limits::GRACE_S);
         if self.freshen(slot) {
             self.arm(slot);
         }
@@ -100,23 +100,22 @@ impl Store {
 
     /// Takes the mark of staleness back; whether there was one, which is a change.
     pub(super) fn freshen(&mut self, slot: u32) -> bool {
-        let Some(stale) = self.slots.get(slot).map(|held| &held.instance).filter(|i| i.stale) else {
+        if !self.slots.get(slot).is_some_and(|held| held.packed.stale()) {
             return false;
-        };
-        let mut fresh = (**stale).clone();
-        fresh.stale = false;
-        self.replace(slot, fresh);
+        }
+        let Some(stale) = self.unpacked(slot) else { return false };
+        let fresh = Arc::new(Instance { stale: false, ..stale.clone() });
+        self.replace(slot, &stale, fresh);
         true
     }
 
     /// Marks an expired lease instead of removing it.
     fn go_stale(&mut self, slot: u32, lease_ms: u64) {
-        let Some(held) = self.slots.get_mut(slot) else { return };
-        held.stale_ms = Some(lease_ms);
-        let mut stale = (*held.instance).clone();
-        stale.stale = true;
-        self.preservation.mark(slot, stale.zone.as_deref(), lease_ms);
-        self.replace(slot, stale);
+        let Some(before) = self.unpacked(slot) else { return };
+        self.slots.set_stale(slot, Some(lease_ms));
+        self.preservation.mark(slot, before.zone.as_deref(), lease_ms);
+        let stale = Arc::new(Instance { stale: true, ..before.clone() });
+        self.replace(slot, &before, stale);
         // Only a deadline of draining is left for the wheel.
         self.arm(slot);
     }
@@ -125,7 +124,7 @@ impl Store {
     pub fn proven_dead(&mut self, service: &str, id: &str, generation: u64, now: Duration) -> bool {
         self.clock.observe(now);
         let slot = self.owned(service, id, Some(generation)).ok();
-        let stale = slot.filter(|slot| self.slots.get(*slot).is_some_and(|held| held.instance.stale));
+        let stale = slot.filter(|slot| self.slots.get(*slot).is_some_and(|held| held.packed.stale()));
         if let Some(slot) = stale {
             self.expire(slot);
         }
@@ -217,14 +216,14 @@ impl Store {
 
     fn judge(&mut self, slot: u32, lease_ms: u64) -> Option<Verdict> {
         let held = self.slots.get(slot)?;
-        if held.drained_ms.is_some_and(|at| at <= lease_ms) {
+        if self.slots.drained_ms(slot).is_some_and(|at| at <= lease_ms) {
             return Some(Verdict::EndDraining);
         }
-        let over = held.deadline_ms <= lease_ms && self.state != SourceState::Warming;
-        if !over || held.instance.stale {
+        let over = held.deadline_ms() <= lease_ms && self.state != SourceState::Warming;
+        if !over || held.packed.stale() {
             return Some(Verdict::Keep);
         }
-        let (zone, ttl_s) = (held.instance.zone.as_deref(), held.instance.lease.ttl_s);
+        let (zone, ttl_s) = (held.packed.zone(), held.packed.ttl_s());
         let may = self.preservation.may_expire(zone, ttl_s, lease_ms);
         Some(if may { Verdict::Expire } else { Verdict::Mark })
     }
@@ -232,13 +231,13 @@ impl Store {
     /// Makes sure that the wheel looks at `slot` no later than in the second after its deadline.
     pub(super) fn arm(&mut self, slot: u32) {
         let Some(held) = self.slots.get(slot) else { return };
-        let mut expires_ms = held.deadline_ms;
+        let mut expires_ms = held.deadline_ms();
         if self.state == SourceState::Warming {
             expires_ms = expires_ms.max(self.warm_ms);
         }
         // A stale lease has run out already; preservation has it on its own list.
-        let expires_ms = Some(expires_ms).filter(|_| !held.instance.stale);
-        let Some(due_ms) = held.drained_ms.into_iter().chain(expires_ms).min() else { return };
+        let expires_ms = Some(expires_ms).filter(|_| !held.packed.stale());
+        let Some(due_ms) = self.slots.drained_ms(slot).into_iter().chain(expires_ms).min() else { return };
         // The second after, so that the deadline has passed for sure when it comes up.
         let due_s = due_ms / 1000 + 1;
         if self.slots.armed_s(slot).is_none_or(|armed_s| armed_s > due_s) {

@@ -37,20 +37,20 @@ impl Store {
             None => self.slots.len(),
             Some(name) => self.services.get(name).map_or(0, |record| record.instances.len()),
         };
-        let slots = records.flat_map(|record| record.instances.values()).take(limit);
-        let view = |slot: &u32| Some(self.view_lease(*slot, self.slots.get(*slot)?, lease_ms));
+        let slots = records.flat_map(|record| record.instances.iter()).take(limit);
+        let view = |slot: u32| self.view_lease(slot, self.slots.get(slot)?, lease_ms);
         (slots.filter_map(view).collect(), total)
     }
 
-    fn view_lease(&self, slot: u32, held: &Held, lease_ms: u64) -> LeaseView {
+    fn view_lease(&self, slot: u32, held: &Held, lease_ms: u64) -> Option<LeaseView> {
         let until = |at_ms: u64| Duration::from_millis(at_ms.saturating_sub(lease_ms));
-        LeaseView {
-            instance: held.instance.clone(),
+        Some(LeaseView {
+            instance: Arc::new(held.packed.unpack()?),
             since_beat: preserve::age(held.beat_ms, lease_ms),
-            expires_in: until(held.deadline_ms),
-            stale_for: held.stale_ms.map(|since_ms| preserve::age(since_ms, lease_ms)),
-            drains_in: held.drained_ms.map(until),
+            expires_in: until(held.deadline_ms()),
+            stale_for: self.slots.stale_ms(slot).map(|since_ms| preserve::age(since_ms, lease_ms)),
+            drains_in: self.slots.drained_ms(slot).map(until),
             quarantined_for: self.flapping.left(slot, lease_ms),
-        }
+        })
     }
 }

@@ -6,8 +6,10 @@
 mod clock;
 mod wheel;
 mod log;
+mod bytes;
+mod packed;
 mod slots;
-mod texts;
+mod order;
 mod service;
 mod register;
 mod change;
@@ -41,6 +43,8 @@ pub use clock::TICK;
 pub use lease::{Advanced, BatchBeat, Beat};
 pub use leases::LeaseView;
 pub use log::{Change, Delta};
+pub(crate) use packed::Kinds;
+pub use packed::Packed;
 pub use preserve::{LONGEST_STALE, SharedPhase};
 pub use read::{Shown, Stats, View};
 pub use register::{Registered, Registrant};
@@ -52,13 +56,12 @@ use log::ChangeLog;
 use preserve::Preservation;
 use service::ServiceRecord;
 use slots::{Held, Slots};
-use texts::Texts;
 use wheel::Wheel;
 
 /// How much one store takes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreLimits {
-    /// Instances in all: bounds memory (a common one takes about 400 bytes here).
+    /// Instances in all: bounds memory (a common one takes about 200 bytes here).
     pub instances: usize,
     /// Instances that one principal may have registered: one broken client must not fill the registry.
     pub instances_per_principal: usize,
@@ -119,7 +122,7 @@ pub struct Store {
     next_generation: u64,
     services: BTreeMap<ServiceName, ServiceRecord>,
     slots: Slots,
-    texts: Texts,
+    kinds: Kinds,
     /// How many instances each principal has.
     principals: BTreeMap<String, usize>,
     log: ChangeLog,
@@ -146,7 +149,7 @@ impl Store {
             next_generation: first_generation,
             services: BTreeMap::new(),
             slots: Slots::default(),
-            texts: Texts::default(),
+            kinds: Kinds::default(),
             principals: BTreeMap::new(),
             log: ChangeLog::new(limits.log_entries, limits.log_bytes),
             clock,
@@ -188,13 +191,13 @@ impl Store {
     }
 
     fn find(&self, service: &str, id: &str) -> Option<u32> {
-        self.services.get(service)?.instances.get(id).copied()
+        self.services.get(service)?.instances.get(id.as_bytes(), |slot| self.slots.id(slot))
     }
 
     /// The slot of `(service, id)` if `generation` is the one that holds it. `None`: whoever holds it.
     fn owned(&self, service: &str, id: &str, generation: Option<u64>) -> Result<u32, Refusal> {
         let slot = self.find(service, id).ok_or(Refusal::Unknown)?;
-        let held = self.slots.get(slot).ok_or(Refusal::Unknown)?.instance.generation;
+        let held = self.slots.get(slot).ok_or(Refusal::Unknown)?.packed.generation();
         match generation {
             // One that was never given out: another life of this registry gave it, so that lease is unknown here.
             Some(wanted) if wanted > held => Err(Refusal::Unknown),
@@ -209,14 +212,15 @@ impl Store {
         drawn
     }
 
-    /// Puts different content into a slot that holds an instance.
-    fn replace(&mut self, slot: u32, mut content: Instance) {
-        self.texts.share(&mut content);
+    /// Puts different content into a slot that holds `before`.
+    fn replace(&mut self, slot: u32, before: &Instance, content: Arc<Instance>) {
+        let packed = self.kinds.pack(&content);
         let Some(held) = self.slots.get_mut(slot) else { return };
-        let content = Arc::new(content);
-        let before = std::mem::replace(&mut held.instance, content.clone());
-        let was_stale_ms = if content.stale { None } else { held.stale_ms.take() };
-        if let Some(since_ms) = was_stale_ms {
+        held.packed = packed;
+        if !content.stale
+            && let Some(since_ms) = self.slots.stale_ms(slot)
+        {
+            self.slots.set_stale(slot, None);
             self.preservation.unmark(slot, before.zone.as_deref(), since_ms);
         }
         if before.zone != content.zone {
@@ -227,29 +231,55 @@ impl Store {
             count_down(&mut self.principals, &before.registered_by);
             count_up(&mut self.principals, &content.registered_by);
         }
-        self.digest.remove(&before);
+        self.digest.remove(before);
         self.digest.add(&content);
         self.log.push(Change::Upsert(content), self.digest);
     }
 
-    fn remove(&mut self, slot: u32, reason: RemovalReason) {
-        let Some(Held { instance, stale_ms, .. }) = self.slots.remove(slot) else { return };
-        if let Some(since_ms) = stale_ms {
-            self.preservation.unmark(slot, instance.zone.as_deref(), since_ms);
+    /// Puts `instance` into a slot of its own, without a revision; `None` beyond 2^32.
+    fn take_in(&mut self, instance: &Instance, lease_ms: u64) -> Option<u32> {
+        let packed = self.kinds.pack(instance);
+        let slot = self.slots.insert(Held { packed, beat_ms: lease_ms })?;
+        self.move_in(slot);
+        self.digest.add(instance);
+        Some(slot)
+    }
+
+    /// Makes an instance that is in its slot known to the index and to those who count.
+    fn move_in(&mut self, slot: u32) {
+        let Some(held) = self.slots.get(slot) else { return };
+        let packed = &held.packed;
+        let id_of = |slot| self.slots.id(slot);
+        if let Some(record) = self.services.get_mut(packed.service()) {
+            record.instances.insert(slot, id_of);
+        } else {
+            let mut record = ServiceRecord::default();
+            record.instances.insert(slot, id_of);
+            self.services.insert(packed.service().clone(), record);
         }
-        self.preservation.leave(instance.zone.as_deref());
-        self.flapping.forget(slot);
+        count_up(&mut self.principals, packed.registered_by());
+        self.preservation.enter(packed.zone());
+    }
+
+    fn remove(&mut self, slot: u32, reason: RemovalReason) {
+        let Some(held) = self.slots.get(slot) else { return };
+        let Some(instance) = held.packed.unpack() else { return };
         if let Some(record) = self.services.get_mut(&instance.service) {
-            record.instances.remove(&instance.instance_id);
-            if record.instances.is_empty() {
+            record.instances.remove(instance.instance_id.as_str().as_bytes(), |slot| self.slots.id(slot));
+            if record.instances.len() == 0 {
                 self.services.remove(&instance.service);
             }
         }
+        if let Some(since_ms) = self.slots.stale_ms(slot) {
+            self.preservation.unmark(slot, instance.zone.as_deref(), since_ms);
+        }
+        self.slots.remove(slot);
+        self.preservation.leave(instance.zone.as_deref());
+        self.flapping.forget(slot);
         count_down(&mut self.principals, &instance.registered_by);
         self.digest.remove(&instance);
-        let (service, instance_id) = (instance.service.clone(), instance.instance_id.clone());
-        let change = Change::Remove { service, instance_id, generation: instance.generation, reason };
-        self.log.push(change, self.digest);
+        let Instance { service, instance_id, generation, .. } = instance;
+        self.log.push(Change::Remove { service, instance_id, generation, reason }, self.digest);
     }
 }
 

@@ -127,7 +127,7 @@ impl World {
         let Some(key) = self.some_live() else { return };
         let position = self.store.position();
         let generation = self.expected[&key].generation;
-        let stale = self.store.rows(None).iter().any(|r| key_of(r) == key && r.stale);
+        let stale = self.store.instances().iter().any(|r| key_of(r) == key && r.stale);
         let beat = self.store.beat(&key.0, &key.1, Some(generation), self.now);
         assert!(stale || self.store.position() == position, "a heartbeat made a revision");
         let due = self.expected.get_mut(&key).unwrap();
@@ -185,8 +185,8 @@ impl World {
     }
 
     fn check(&mut self) {
-        let rows = self.store.rows(None);
-        assert_eq!(self.store.digest(), SetDigest::of(rows.iter().map(|r| &**r)), "digest");
+        let rows = self.store.instances();
+        assert_eq!(self.store.digest(), SetDigest::of(&rows), "digest");
         let there = |key: &(String, String)| {
             rows.iter().find(|r| r.service.as_str() == key.0 && r.instance_id.as_str() == key.1)
         };
@@ -219,8 +219,8 @@ impl World {
     fn watch(&mut self) {
         loop {
             let Some(delta) = self.store.since(self.seen, 2_000) else {
-                let rows = self.store.rows(None);
-                self.replica = rows.iter().map(|r| (key_of(r), (**r).clone())).collect();
+                let rows = self.store.instances();
+                self.replica = rows.iter().map(|r| (key_of(r), r.clone())).collect();
                 self.seen = self.store.position();
                 self.resyncs += 1;
                 return;
@@ -244,9 +244,9 @@ impl World {
                 break;
             }
         }
-        let rows = self.store.rows(None);
+        let rows = self.store.instances();
         assert_eq!(rows.len(), self.replica.len());
-        assert!(rows.iter().all(|r| self.replica.get(&key_of(r)) == Some(&**r)));
+        assert!(rows.iter().all(|r| self.replica.get(&key_of(r)) == Some(r)));
     }
 }
 
@@ -279,7 +279,7 @@ fn names_are_sorted_and_those_of_live_instances() {
         world.step();
         let names: Vec<ServiceName> = world.store.names().cloned().collect();
         let mut live: Vec<_> =
-            world.store.rows(None).iter().map(|r| ServiceName::parse(r.service.as_str()).unwrap()).collect();
+            world.store.instances().iter().map(|r| ServiceName::parse(r.service.as_str()).unwrap()).collect();
         live.dedup();
         assert!(names.is_sorted());
         assert_eq!(names, live);

@@ -65,7 +65,7 @@ impl Fleet {
     }
 
     fn stale(&self) -> usize {
-        self.store.rows(None).iter().filter(|i| i.stale).count()
+        self.store.instances().iter().filter(|i| i.stale).count()
     }
 
     fn is_preserving(&self) -> bool {
@@ -142,7 +142,7 @@ fn it_ends_when_the_leases_are_renewed_again() {
     fleet.pass(LEASE_S + 25, |_| false);
     assert_eq!((fleet.live(), fleet.stale(), fleet.is_preserving()), (85, 85, true));
     // Ten of the 85 stay away.
-    let ids: Vec<String> = fleet.store.rows(None).iter().map(|i| i.instance_id.to_string()).collect();
+    let ids: Vec<String> = fleet.store.instances().iter().map(|i| i.instance_id.to_string()).collect();
     fleet.generations.retain(|n, _| ids.contains(&format!("i:{n}")));
     let away: Vec<u64> = fleet.generations.keys().copied().take(10).collect();
     fleet.pass(75, |n| !away.contains(&n));
@@ -157,7 +157,7 @@ fn it_ends_when_the_leases_are_renewed_again() {
 fn a_renewal_takes_the_mark_back_once() {
     let mut fleet = fleet_of(10);
     fleet.pass(LEASE_S + 3, |_| false);
-    let stale = fleet.store.rows(None).iter().find(|i| i.stale).unwrap().clone();
+    let stale = fleet.store.instances().iter().find(|i| i.stale).unwrap().clone();
     let before = fleet.store.position().revision;
     let number: u64 = stale.instance_id.as_str().trim_start_matches("i:").parse().unwrap();
     assert!(fleet.beat(number));
@@ -168,14 +168,14 @@ fn a_renewal_takes_the_mark_back_once() {
     fleet.register(number, "");
     assert_eq!(fleet.generations[&number], generation);
     fleet.pass(LEASE_S - 2, |_| false);
-    assert!(fleet.store.rows(None).iter().any(|i| i.instance_id == stale.instance_id && !i.stale));
+    assert!(fleet.store.instances().iter().any(|i| i.instance_id == stale.instance_id && !i.stale));
 }
 
 #[test]
 fn the_same_registration_again_keeps_its_generation() {
     let mut fleet = fleet_of(10);
     fleet.pass(LEASE_S + 3, |_| false);
-    let stale = fleet.store.rows(None).iter().find(|i| i.stale).unwrap().clone();
+    let stale = fleet.store.instances().iter().find(|i| i.stale).unwrap().clone();
     let number: u64 = stale.instance_id.as_str().trim_start_matches("i:").parse().unwrap();
     let before = fleet.store.position().revision;
     fleet.register(number, "");
@@ -231,7 +231,7 @@ fn an_operator_ends_it_and_it_does_not_begin_again_at_once() {
 fn a_proof_of_death_removes_what_is_stale_and_only_that() {
     let mut fleet = fleet_of(10);
     fleet.pass(LEASE_S + 3, |n| n >= 6);
-    let rows = fleet.store.rows(None);
+    let rows = fleet.store.instances();
     for row in rows {
         let id = row.instance_id.as_str();
         let old = fleet.store.proven_dead("osint_service", id, row.generation - 1, fleet.now);
@@ -385,7 +385,7 @@ impl Trial {
 
     fn check(&mut self) {
         let second = self.second();
-        let rows = self.fleet.store.rows(None);
+        let rows = self.fleet.store.instances();
         let there: BTreeMap<u64, bool> = rows
             .iter()
             .map(|i| (i.instance_id.as_str().trim_start_matches("i:").parse().unwrap(), i.stale))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use vertice_registry_api::{Instance, ServiceName, Status};
 
-use super::Store;
+use super::{Packed, Store};
 
 /// What the old read call shows of one service, with all its instances.
 #[derive(Clone, Debug)]
@@ -65,27 +65,38 @@ impl Store {
         let lease_ms = self.clock.observe(now);
         let record = self.services.get_mut(service)?;
         let slots = &self.slots;
-        let is_up = |slot| slots.get(slot).is_some_and(|h| h.instance.effective_status() == Status::Up);
-        let shown = record.show(is_up).and_then(|slot| slots.get(slot)).map(|held| {
+        let is_up = |slot| slots.get(slot).is_some_and(|h| h.packed.effective_status() == Status::Up);
+        let shown = record.show(is_up, |slot| slots.id(slot)).and_then(|slot| {
+            let held = slots.get(slot)?;
             let since_beat = Duration::from_millis(lease_ms.saturating_sub(held.beat_ms));
-            let ttl_s = i64::from(held.instance.lease.ttl_s);
+            let ttl_s = i64::from(held.packed.ttl_s());
             let passed_s = i64::try_from(since_beat.as_secs()).unwrap_or(i64::MAX);
-            Shown {
-                instance: held.instance.clone(),
+            Some(Shown {
+                instance: Arc::new(held.packed.unpack()?),
                 since_beat,
                 ttl_remaining_s: ttl_s.saturating_sub(passed_s).max(0),
-            }
+            })
         });
-        let instances = record.instances.values().filter_map(|slot| slots.get(*slot));
-        Some(View { shown, instances: instances.map(|h| h.instance.clone()).collect() })
+        let instances = record.instances.iter().filter_map(|slot| slots.get(slot)?.packed.unpack());
+        Some(View { shown, instances: instances.map(Arc::new).collect() })
+    }
+
+    /// The instance `(service, id)`.
+    pub fn get(&self, service: &str, id: &str) -> Option<Arc<Instance>> {
+        self.held(service, id)?.unpack().map(Arc::new)
+    }
+
+    /// The instance `(service, id)` as it is held, for who wants to know little of it.
+    pub fn held(&self, service: &str, id: &str) -> Option<&Packed> {
+        Some(&self.slots.get(self.find(service, id)?)?.packed)
     }
 
     /// All instances of `services` (`None`: of all), sorted by service and id.
-    pub fn rows(&self, services: Option<&BTreeSet<String>>) -> Vec<Arc<Instance>> {
+    pub fn rows(&self, services: Option<&BTreeSet<String>>) -> Vec<Packed> {
         let mut rows = Vec::with_capacity(if services.is_none() { self.slots.len() } else { 0 });
         let mut add = |record: &super::ServiceRecord| {
-            let held = record.instances.values().filter_map(|slot| self.slots.get(*slot));
-            rows.extend(held.map(|h| h.instance.clone()));
+            let held = record.instances.iter().filter_map(|slot| self.slots.get(slot));
+            rows.extend(held.map(|h| h.packed.clone()));
         };
         match services {
             None => self.services.values().for_each(&mut add),
@@ -94,5 +105,14 @@ impl Store {
             }
         }
         rows
+    }
+
+    /// All instances, unpacked: for few.
+    pub fn instances(&self) -> Vec<Instance> {
+        self.rows(None).iter().filter_map(Packed::unpack).collect()
+    }
+
+    pub(super) fn unpacked(&self, slot: u32) -> Option<Instance> {
+        self.slots.get(slot)?.packed.unpack()
     }
 }

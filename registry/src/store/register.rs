@@ -7,8 +7,7 @@ use vertice_registry_api::register::Registration;
 use vertice_registry_api::{Instance, Lease, Status, limits};
 
 use super::flapping::Quarantined;
-use super::slots::Held;
-use super::{Change, Refusal, Store, count_up, seconds};
+use super::{Change, Refusal, Store};
 
 /// Who registers.
 #[derive(Clone, Copy, Debug)]
@@ -55,8 +54,8 @@ impl Store {
                 None => (self.insert(wanted, by, ttl_s, lease_ms, unix_ms)?, true, true),
                 Some(slot) => (slot, false, self.reregister(slot, wanted, by, ttl_s, (lease_ms, unix_ms))?),
             };
-        changed |= self.renew(slot, ttl_s, lease_ms);
-        let generation = self.slots.get(slot).ok_or(Refusal::Unknown)?.instance.generation;
+        changed |= self.renew(slot, lease_ms);
+        let generation = self.slots.get(slot).ok_or(Refusal::Unknown)?.packed.generation();
         Ok(Registered { generation, handle: slot.into(), ttl_s, created, changed })
     }
 
@@ -72,32 +71,14 @@ impl Store {
         if self.slots.len() >= self.limits.instances {
             return Err(Refusal::Full { what: "instances", limit: self.limits.instances });
         }
-        let known = self.services.get_key_value(&wanted.service).map(|(name, _)| name.clone());
-        if known.is_none() && self.services.len() >= self.limits.services {
+        if !self.services.contains_key(wanted.service.as_str()) && self.services.len() >= self.limits.services
+        {
             return Err(Refusal::Full { what: "services", limit: self.limits.services });
         }
         let generation = self.draw_generation();
-        let mut content = content(wanted, generation, ttl_s, by.name, unix_ms);
-        if let Some(known) = known {
-            // All instances share one copy of their service's name.
-            content.service = known;
-        }
-        self.texts.share(&mut content);
-        let content = Arc::new(content);
-        let held = Held {
-            instance: content.clone(),
-            deadline_ms: lease_ms,
-            drained_ms: None,
-            beat_ms: lease_ms,
-            stale_ms: None,
-        };
+        let content = Arc::new(content(wanted, generation, ttl_s, by.name, unix_ms));
         let full = Refusal::Full { what: "instances", limit: self.limits.instances };
-        let slot = self.slots.insert(held).ok_or(full)?;
-        let record = self.services.entry(content.service.clone()).or_default();
-        record.instances.insert(content.instance_id.clone(), slot);
-        count_up(&mut self.principals, by.name);
-        self.preservation.enter(content.zone.as_deref());
-        self.digest.add(&content);
+        let slot = self.take_in(&content, lease_ms).ok_or(full)?;
         self.log.push(Change::Upsert(content), self.digest);
         Ok(slot)
     }
@@ -111,7 +92,7 @@ impl Store {
         ttl_s: u32,
         (lease_ms, unix_ms): (u64, u64),
     ) -> Result<bool, Refusal> {
-        let before = self.slots.get(slot).ok_or(Refusal::Unknown)?.instance.clone();
+        let before = self.unpacked(slot).ok_or(Refusal::Unknown)?;
         if wanted.incarnation < before.incarnation {
             return Err(Refusal::OlderIncarnation { held: before.incarnation });
         }
@@ -121,7 +102,7 @@ impl Store {
         after.status_override = before.status_override;
         // Nor is being stale content of the registrant's; a renewal takes it back.
         after.stale = before.stale;
-        if !newer && after == *before {
+        if !newer && after == before {
             return Ok(false);
         }
         if *before.registered_by != *by.name {
@@ -136,14 +117,11 @@ impl Store {
             after.generation = self.draw_generation();
             after.registered_at_ms = unix_ms;
         }
-        if after.status != Status::Draining
-            && let Some(held) = self.slots.get_mut(slot)
-        {
-            held.drained_ms = None;
+        if after.status != Status::Draining {
+            self.slots.set_drained(slot, None);
         }
-        after.service = before.service.clone();
         after.stale = false;
-        self.replace(slot, after);
+        self.replace(slot, &before, Arc::new(after));
         Ok(true)
     }
 
@@ -158,10 +136,9 @@ impl Store {
 
     /// Gives `slot` a full lease from now on and makes sure that the wheel looks at it in time.
     /// Whether that made a revision, because it was stale.
-    pub(super) fn renew(&mut self, slot: u32, ttl_s: u32, lease_ms: u64) -> bool {
+    pub(super) fn renew(&mut self, slot: u32, lease_ms: u64) -> bool {
         let Some(held) = self.slots.get_mut(slot) else { return false };
         held.beat_ms = lease_ms;
-        held.deadline_ms = lease_ms + seconds(ttl_s) + seconds(limits::GRACE_S);
         let freshened = self.freshen(slot);
         self.arm(slot);
         freshened

@@ -1,13 +1,12 @@
 //! What a store gives to be kept on a disk, and a store out of what was kept.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use vertice_registry_api::{Instance, Position, limits};
+use vertice_registry_api::Position;
 
 use super::log::ChangeLog;
 use super::slots::Held;
-use super::{Store, StoreLimits, count_up, seconds};
+use super::{Packed, Store, StoreLimits};
 
 impl Store {
     /// A store that goes on at `position` with `rows` and the handles that they had. Each gets a whole lease with its
@@ -17,20 +16,20 @@ impl Store {
         limits: StoreLimits,
         position: Position,
         next_generation: u64,
-        rows: impl IntoIterator<Item = (Option<u32>, Arc<Instance>)>,
+        rows: impl IntoIterator<Item = (Option<u32>, Packed)>,
         now: Duration,
     ) -> Self {
         let mut store = Self::new(limits, position.epoch, next_generation, now);
         store.log = ChangeLog::starting_at(position.revision, limits.log_entries, limits.log_bytes);
         let lease_ms = store.clock.observe(now);
         let mut homeless = Vec::new();
-        for (handle, instance) in rows {
+        for (handle, packed) in rows {
             // A handle beyond the limit is none of ours, and would only make the array long.
             let fits = handle.filter(|h| usize::try_from(*h).is_ok_and(|h| h < limits.instances));
-            let held = held(instance, lease_ms);
+            let held = Held { packed: store.kinds.share(packed), beat_ms: lease_ms };
             match fits {
                 Some(handle) => match store.slots.insert_at(handle, held) {
-                    Ok(()) => store.move_in(handle),
+                    Ok(()) => store.come_back(handle, lease_ms),
                     Err(held) => homeless.push(held),
                 },
                 None => homeless.push(held),
@@ -39,31 +38,18 @@ impl Store {
         store.slots.free_the_rest();
         for held in homeless {
             if let Some(slot) = store.slots.insert(held) {
-                store.move_in(slot);
+                store.come_back(slot, lease_ms);
             }
         }
         store
     }
 
     /// Makes an instance that is in its slot known everywhere else.
-    fn move_in(&mut self, slot: u32) {
-        let Some(held) = self.slots.get_mut(slot) else { return };
-        if let Some(instance) = Arc::get_mut(&mut held.instance) {
-            if let Some((name, _)) = self.services.get_key_value(&instance.service) {
-                // All instances share one copy of their service's name.
-                instance.service = name.clone();
-            }
-            self.texts.share(instance);
-        }
-        let (instance, stale_ms) = (held.instance.clone(), held.stale_ms);
-        let record = self.services.entry(instance.service.clone()).or_default();
-        record.instances.insert(instance.instance_id.clone(), slot);
-        count_up(&mut self.principals, &instance.registered_by);
-        self.preservation.enter(instance.zone.as_deref());
-        if let Some(since_ms) = stale_ms {
-            self.preservation.mark(slot, instance.zone.as_deref(), since_ms);
-        }
+    fn come_back(&mut self, slot: u32, lease_ms: u64) {
+        self.move_in(slot);
+        let Some(instance) = self.unpacked(slot) else { return };
         self.digest.add(&instance);
+        self.follow_mark(slot, lease_ms);
         self.arm(slot);
     }
 
@@ -78,19 +64,11 @@ impl Store {
     }
 
     /// All instances with their handles.
-    pub fn rows_with_handles(&self) -> Vec<(Option<u32>, Arc<Instance>)> {
-        let slots = self.services.values().flat_map(|record| record.instances.values());
-        slots.filter_map(|slot| Some((Some(*slot), self.slots.get(*slot)?.instance.clone()))).collect()
-    }
-}
-
-fn held(instance: Arc<Instance>, lease_ms: u64) -> Held {
-    Held {
-        deadline_ms: lease_ms + seconds(instance.lease.ttl_s) + seconds(limits::GRACE_S),
-        drained_ms: None,
-        beat_ms: lease_ms,
-        stale_ms: instance.stale.then_some(lease_ms),
-        instance,
+    pub fn rows_with_handles(&self) -> Vec<(Option<u32>, Packed)> {
+        let slots = self.services.values().flat_map(|record| record.instances.iter());
+        let mut rows = Vec::with_capacity(self.slots.len());
+        rows.extend(slots.filter_map(|slot| Some((Some(slot), self.slots.get(slot)?.packed.clone()))));
+        rows
     }
 }
 

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use vertice_registry_api::{Instance, limits};
+use vertice_registry_api::Instance;
 
 use super::preserve::SharedPhase;
-use super::{Refusal, Store, seconds};
+use super::{Refusal, Store};
 
 /// A lease that was heard here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,19 +48,17 @@ impl Store {
         let lease_ms = self.clock.observe(now);
         let slot = self.owned(service, id, generation)?;
         let held = self.slots.get_mut(slot).ok_or(Refusal::Unknown)?;
-        let ttl_s = held.instance.lease.ttl_s;
         held.beat_ms = lease_ms;
-        held.deadline_ms = lease_ms + seconds(ttl_s) + seconds(limits::GRACE_S);
-        Ok(SharedBeat { ttl_s, generation: held.instance.generation, stale: held.instance.stale })
+        let packed = &held.packed;
+        Ok(SharedBeat { ttl_s: packed.ttl_s(), generation: packed.generation(), stale: packed.stale() })
     }
 
     /// Notes that what `slot` holds is stale, if it is.
     pub(super) fn follow_mark(&mut self, slot: u32, lease_ms: u64) {
-        let Some(held) = self.slots.get_mut(slot) else { return };
-        if held.instance.stale && held.stale_ms.is_none() {
-            held.stale_ms = Some(lease_ms);
-            let zone = held.instance.zone.clone();
-            self.preservation.mark(slot, zone.as_deref(), lease_ms);
+        let Some(held) = self.slots.get(slot) else { return };
+        if held.packed.stale() && self.slots.stale_ms(slot).is_none() {
+            self.preservation.mark(slot, held.packed.zone(), lease_ms);
+            self.slots.set_stale(slot, Some(lease_ms));
         }
     }
 

@@ -243,7 +243,7 @@ impl Replica {
     }
 
     pub(crate) fn stale(&self) -> Vec<String> {
-        let rows = self.read(|store| store.rows(None));
+        let rows = self.read(|store| store.instances());
         rows.iter().filter(|row| row.stale).map(|row| row.instance_id.to_string()).collect()
     }
 
@@ -252,7 +252,7 @@ impl Replica {
     }
 
     pub(crate) fn get(&self, service: &str, id: &str) -> Option<Instance> {
-        self.read(|store| store.get(service, id).map(|held| (**held).clone()))
+        self.read(|store| store.get(service, id).map(|held| (*held).clone()))
     }
 
     pub(crate) fn has(&self, service: &str, id: &str, generation: u64) -> bool {

@@ -1,18 +1,17 @@
 //! A registry with the embedded store: the real store, acknowledgements and tokens behind a modelled wire.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use vertice_config::Secret;
 use vertice_config::registry::{NamePattern, TokenConfig, TokenSecret, Verbs};
 use vertice_registry::auth::{Auth, Principal, Verb};
 use vertice_registry::store::acks::Acks;
-use vertice_registry::store::{Change, Delta, Refusal, Registrant, Store, StoreLimits};
+use vertice_registry::store::{Change, Delta, Packed, Refusal, Registrant, Store, StoreLimits};
 use vertice_registry_api::heartbeat::UnknownLease;
 use vertice_registry_api::register::{RegisterAnswer, Registration};
 use vertice_registry_api::snapshot::Snapshot;
 use vertice_registry_api::watch::{Change as WireChange, ChangeOp, WatchAnswer};
-use vertice_registry_api::{Epoch, Instance, Position, Revision, SourceState};
+use vertice_registry_api::{Epoch, Position, Revision, SourceState};
 
 use super::network::{Call, Peer, Reply};
 use super::property::{Property, Sabotage, Violation};
@@ -41,7 +40,7 @@ struct Poll {
 struct Image {
     position: Position,
     next_generation: u64,
-    rows: Vec<(Option<u32>, Arc<Instance>)>,
+    rows: Vec<(Option<u32>, Packed)>,
 }
 
 /// How a registry comes back.
@@ -243,7 +242,7 @@ impl Registry {
             Call::Snapshot => Reply::Snapshot(Box::new(Snapshot {
                 position: store.position(),
                 state: store.state(),
-                instances: store.rows(None).iter().map(|i| (**i).clone()).collect(),
+                instances: store.instances(),
                 digest: store.digest(),
             })),
             Call::Watch { from, wait } => {

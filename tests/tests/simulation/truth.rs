@@ -69,7 +69,7 @@ impl Truth {
         let seen = if same { self.seen } else { Some(position) };
         *self = Self { seen, digests, generations, removed, ran, last, ..Self::default() };
         if how != Restart::Empty {
-            for instance in store.rows(None) {
+            for instance in store.instances() {
                 self.put(&instance);
                 self.granted(&key_of(&instance), instance.generation, instance.lease.ttl_s);
                 if let Some(lease) = self.leases.get_mut(&key_of(&instance)) {
@@ -242,8 +242,8 @@ impl Truth {
             return Violation::of(Property::P10, format!("preserving for {lasts:?}"));
         }
         self.preserves = store.state() == SourceState::Preserving;
-        let rows = store.rows(None);
-        if self.second.is_multiple_of(60) && SetDigest::of(rows.iter().map(|row| &**row)) != store.digest() {
+        let rows = store.instances();
+        if self.second.is_multiple_of(60) && SetDigest::of(&rows) != store.digest() {
             return Violation::of(Property::P1, "the store's digest is not that of its set");
         }
         if store.state() == SourceState::Warming {
