@@ -31,6 +31,16 @@ impl SetDigest {
         self.0 = self.0.wrapping_add(content_hash(instance));
     }
 
+    /// Takes all of `other` in.
+    pub fn join(&mut self, other: Self) {
+        self.0 = self.0.wrapping_add(other.0);
+    }
+
+    /// Takes all of `other`, exactly as it was taken in, out.
+    pub fn part(&mut self, other: Self) {
+        self.0 = self.0.wrapping_sub(other.0);
+    }
+
     /// Takes `instance`, exactly as it was added, out.
     pub fn remove(&mut self, instance: &Instance) {
         self.0 = self.0.wrapping_sub(content_hash(instance));

@@ -100,7 +100,8 @@ async fn stored(dir: Option<PathBuf>, limits: StoreLimits) -> Result<(Store, Opt
     let restored = tokio::task::spawn_blocking(move || {
         let Opened { image, journal, continues, warnings } = state::open(&dir, epoch, first_generation)?;
         let position = Position { epoch: image.epoch, revision: image.revision };
-        let store = Store::restored(limits, position, image.next_generation, image.packed(), Duration::ZERO);
+        let (next, digest) = (image.next_generation, image.digest);
+        let store = Store::restored(limits, position, next, image.into_rows(), digest, Duration::ZERO);
         Ok((store, journal, continues, warnings))
     });
     let restored = restored.await.map_err(|error| state::StateError::Io {

@@ -1,13 +1,46 @@
-//! What the state files say, put together in memory. Pure: it reads from any reader.
+//! What the state files say, put together in memory. Pure: it takes any records.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::io::BufRead;
-use std::sync::Arc;
 
-use vertice_registry_api::{Epoch, Instance, InstanceId, Revision, ServiceName};
+use vertice_registry_api::digest::SetDigest;
+use vertice_registry_api::{Epoch, Revision, ServiceName};
 
-use super::record::{Flaw, Kind, Record, Records};
-use crate::store::{Kinds, Packed};
+use super::record::{Flaw, Note, Reached, Record, Row};
+use crate::store::Packed;
+
+/// An instance, found by its id.
+#[derive(Clone, Debug)]
+pub(super) struct ById(pub(super) Packed);
+
+impl Borrow<[u8]> for ById {
+    fn borrow(&self) -> &[u8] {
+        self.0.id()
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id() == other.0.id()
+    }
+}
+
+impl Eq for ById {}
+
+impl PartialOrd for ById {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ById {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.id().cmp(other.0.id())
+    }
+}
+
+/// The instances of one service, each with its handle and its part in the digest.
+type Copies = BTreeMap<ById, (Option<u32>, SetDigest)>;
 
 /// A registry's content at one revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,14 +49,12 @@ pub(crate) struct Image {
     pub(crate) revision: Revision,
     /// Higher than any generation that was given out and written.
     pub(crate) next_generation: u64,
-    /// With their handles.
-    pub(crate) rows: BTreeMap<(ServiceName, InstanceId), (Option<u32>, Arc<Instance>)>,
+    services: BTreeMap<ServiceName, Copies>,
+    /// Of all instances.
+    pub(crate) digest: SetDigest,
     /// The last thing written was the end of a process that stopped in order.
     pub(crate) clean: bool,
 }
-
-/// An instance with its handle, by its names.
-type Row = ((ServiceName, InstanceId), (Option<u32>, Arc<Instance>));
 
 /// What a file of changes gave.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,27 +69,31 @@ pub(super) struct Replayed {
 impl Image {
     /// Before the first change.
     pub(super) fn empty(epoch: Epoch) -> Self {
-        Self { epoch, revision: Revision(0), next_generation: 0, rows: BTreeMap::new(), clean: false }
+        Self {
+            epoch,
+            revision: Revision(0),
+            next_generation: 0,
+            services: BTreeMap::new(),
+            digest: SetDigest::default(),
+            clean: false,
+        }
     }
 
-    /// Reads a whole snapshot; any doubt is a flaw.
-    pub(super) fn read(reader: impl BufRead) -> Result<Self, Flaw> {
-        let mut records = Records::new(reader, Kind::Snapshot)?;
-        let mut image = match records.next()? {
-            Some(Record::State { epoch, revision, next_generation }) => {
+    /// Takes a whole snapshot; any doubt is a flaw.
+    pub(super) fn read(records: impl IntoIterator<Item = Result<Reached, Flaw>>) -> Result<Self, Flaw> {
+        let mut records = records.into_iter().map(|record| record.map(|(record, _)| record));
+        let mut image = match records.next().transpose()? {
+            Some(Record::Note(Note::State { epoch, revision, next_generation })) => {
                 Self { revision, next_generation, ..Self::empty(epoch) }
             }
             Some(other) => return Err(unexpected(&other)),
             None => return Err(Flaw::Torn),
         };
-        let mut rows = Vec::new();
         loop {
-            match records.next()? {
-                Some(Record::Row { handle, instance }) => rows.push(image.row(handle, instance)),
-                Some(Record::End { instances }) => {
-                    // They stand in order, and a map is made of what is in order many times faster than one by one.
-                    image.rows = rows.into_iter().collect();
-                    let has = u64::try_from(image.rows.len()).unwrap_or(u64::MAX);
+            match records.next().transpose()? {
+                Some(Record::Rows(rows)) => rows.into_iter().for_each(|row| image.put(row)),
+                Some(Record::Note(Note::End { instances })) => {
+                    let has = u64::try_from(image.rows().count()).unwrap_or(u64::MAX);
                     if has != instances {
                         return Err(Flaw::Unexpected(format!("it says {instances} instances and has {has}")));
                     }
@@ -70,73 +105,73 @@ impl Image {
         }
     }
 
-    /// Applies a file of changes as far as it is good and fits.
-    pub(super) fn replay(&mut self, reader: impl BufRead) -> Replayed {
+    /// Applies changes as far as they are good and fit.
+    pub(super) fn replay(&mut self, records: impl IntoIterator<Item = Result<Reached, Flaw>>) -> Replayed {
         let mut replayed = Replayed { good_bytes: 0, records: 0, flaw: None };
-        let mut records = match Records::new(reader, Kind::Changes) {
-            Ok(records) => records,
-            Err(flaw) => return Replayed { flaw: Some(flaw), ..replayed },
-        };
-        loop {
-            let applied = match records.next() {
-                Ok(None) => return replayed,
-                Ok(Some(record)) => self.apply(record, replayed.records == 0),
-                Err(flaw) => Err(flaw),
-            };
-            if let Err(flaw) = applied {
-                return Replayed { flaw: Some(flaw), ..replayed };
+        for record in records {
+            let applied = record.and_then(|(record, good_bytes)| {
+                self.apply(record, replayed.records == 0)?;
+                Ok(good_bytes)
+            });
+            match applied {
+                Ok(good_bytes) => replayed.good_bytes = good_bytes,
+                Err(flaw) => return Replayed { flaw: Some(flaw), ..replayed },
             }
-            records.accept();
-            replayed.good_bytes = records.good_bytes();
             replayed.records += 1;
         }
+        replayed
     }
 
-    fn apply(&mut self, record: Record<Instance>, first: bool) -> Result<(), Flaw> {
-        if first != matches!(record, Record::After { .. }) {
+    /// All instances with their handles, in order.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (Option<u32>, &Packed)> {
+        self.services.values().flatten().map(|(ById(packed), (handle, _))| (*handle, packed))
+    }
+
+    /// As [`Image::rows`]; what was given is no longer held here.
+    pub(crate) fn into_rows(self) -> impl Iterator<Item = (Option<u32>, Packed)> {
+        let copies = self.services.into_values().flatten();
+        copies.map(|(ById(packed), (handle, _))| (handle, packed))
+    }
+
+    fn apply(&mut self, record: Record, first: bool) -> Result<(), Flaw> {
+        if first != matches!(record, Record::Note(Note::After { .. })) {
             return Err(unexpected(&record));
         }
         // After the end of a process only the start of another can come.
-        if self.clean && !matches!(record, Record::Start { .. }) {
+        if self.clean && !matches!(record, Record::Note(Note::Start { .. })) {
             return Err(unexpected(&record));
         }
         match record {
-            Record::After { revision } if revision != self.revision => {
+            Record::Upsert { revision, row } => {
+                self.step(revision)?;
+                self.put(row);
+            }
+            Record::Note(Note::After { revision }) if revision != self.revision => {
                 let wanted = self.revision;
                 return Err(Flaw::Unexpected(format!("it follows revision {revision}, not {wanted}")));
             }
-            Record::After { .. } => {}
-            Record::Start { epoch, next_generation } => {
+            Record::Note(Note::After { .. }) => {}
+            Record::Note(Note::Start { epoch, next_generation }) => {
                 self.epoch = epoch;
                 self.next_generation = self.next_generation.max(next_generation);
                 self.clean = false;
             }
-            Record::Upsert { revision, handle, instance } => {
+            Record::Note(Note::Remove { revision, service, instance_id, .. }) => {
                 self.step(revision)?;
-                self.put(handle, instance);
+                self.take(&service, instance_id.as_str().as_bytes());
             }
-            Record::Remove { revision, service, instance_id, .. } => {
-                self.step(revision)?;
-                self.rows.remove(&(service, instance_id));
-            }
-            Record::Clean { revision, next_generation } => {
+            Record::Note(Note::Clean { revision, next_generation }) => {
                 if revision != self.revision {
                     return Err(Flaw::Unexpected(format!("it ends at {revision}, not at {}", self.revision)));
                 }
                 self.next_generation = self.next_generation.max(next_generation);
                 self.clean = true;
             }
-            other @ (Record::State { .. } | Record::Row { .. } | Record::End { .. }) => {
+            other @ (Record::Rows(_) | Record::Note(Note::State { .. } | Note::End { .. })) => {
                 return Err(unexpected(&other));
             }
         }
         Ok(())
-    }
-
-    /// All rows, as a store takes them.
-    pub(crate) fn packed(&self) -> Vec<(Option<u32>, Packed)> {
-        let mut kinds = Kinds::default();
-        self.rows.values().map(|(handle, instance)| (*handle, kinds.pack(instance))).collect()
     }
 
     fn step(&mut self, revision: Revision) -> Result<(), Flaw> {
@@ -148,28 +183,42 @@ impl Image {
         Ok(())
     }
 
-    fn put(&mut self, handle: Option<u32>, instance: Instance) {
-        let (key, row) = self.row(handle, instance);
-        self.rows.insert(key, row);
+    pub(super) fn put(&mut self, row: Row) {
+        let Row { handle, packed, digest } = row;
+        self.next_generation = self.next_generation.max(packed.generation().saturating_add(1));
+        self.digest.join(digest);
+        let copies = match self.services.get_mut(packed.service()) {
+            Some(copies) => copies,
+            None => self.services.entry(packed.service().clone()).or_default(),
+        };
+        // The key is more than its id, so that it has to be another one.
+        if let Some((_, before)) = copies.remove(packed.id()) {
+            self.digest.part(before);
+        }
+        copies.insert(ById(packed), (handle, digest));
     }
 
-    fn row(&mut self, handle: Option<u32>, instance: Instance) -> Row {
-        self.next_generation = self.next_generation.max(instance.generation.saturating_add(1));
-        let key = (instance.service.clone(), instance.instance_id.clone());
-        (key, (handle, Arc::new(instance)))
+    fn take(&mut self, service: &ServiceName, id: &[u8]) {
+        let Some(copies) = self.services.get_mut(service) else { return };
+        if let Some((_, digest)) = copies.remove(id) {
+            self.digest.part(digest);
+        }
+        if copies.is_empty() {
+            self.services.remove(service);
+        }
     }
 }
 
-fn unexpected(record: &Record<Instance>) -> Flaw {
+fn unexpected(record: &Record) -> Flaw {
     let name = match record {
-        Record::State { .. } => "state",
-        Record::Row { .. } => "row",
-        Record::End { .. } => "end",
-        Record::After { .. } => "after",
-        Record::Start { .. } => "start",
+        Record::Rows(_) => "row",
         Record::Upsert { .. } => "upsert",
-        Record::Remove { .. } => "remove",
-        Record::Clean { .. } => "clean",
+        Record::Note(Note::State { .. }) => "state",
+        Record::Note(Note::End { .. }) => "end",
+        Record::Note(Note::After { .. }) => "after",
+        Record::Note(Note::Start { .. }) => "start",
+        Record::Note(Note::Remove { .. }) => "remove",
+        Record::Note(Note::Clean { .. }) => "clean",
     };
     Flaw::Unexpected(format!("a record '{name}' is where none can be"))
 }

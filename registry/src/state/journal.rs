@@ -5,11 +5,12 @@ use std::fs::File;
 use std::io::{self, BufRead, Write as _};
 use std::path::{Path, PathBuf};
 
-use vertice_registry_api::{Instance, Position, Revision};
+use vertice_registry_api::{Position, Revision};
 
 use super::files;
+use super::frames::{self, Block};
 use super::image::Image;
-use super::record::{self, Flaw, Kind, Record, Records, mark};
+use super::record::{Flaw, Kind, Note, Records, mark};
 use crate::store::{Change, Delta, Packed};
 
 /// Changes may grow to the size of the snapshot, and to this at least: less than a second of reading at a start.
@@ -93,7 +94,7 @@ impl Journal {
         let whole = Whole {
             position: Position { epoch: image.epoch, revision: image.revision },
             next_generation: image.next_generation,
-            rows: image.packed(),
+            rows: image.rows().map(|(handle, packed)| (handle, packed.clone())).collect(),
         };
         let changes = begin_changes(dir, number, image.revision)?;
         let changes_bytes = changes.metadata()?.len();
@@ -114,24 +115,32 @@ impl Journal {
     }
 
     fn append_start(&mut self, image: &Image) -> io::Result<()> {
-        let start = Record::Start { epoch: image.epoch, next_generation: image.next_generation };
-        self.append_records(&[start])?;
+        self.append_note(&Note::Start { epoch: image.epoch, next_generation: image.next_generation })?;
         self.sync()
     }
 
     /// Appends `piece`; when this returns, the system has it: the end of this process does not lose it. For the loss of
     /// power it must be synced as well.
     pub(crate) fn append(&mut self, piece: &Piece) -> io::Result<()> {
+        let mut bytes = Vec::new();
         let revisions = (piece.delta.from.0 + 1..).map(Revision);
-        let changes = piece.delta.changes.iter().zip(revisions).zip(&piece.handles);
-        let records: Vec<_> =
-            changes.map(|((change, revision), handle)| written(change, revision, *handle)).collect();
-        self.append_records(&records)
+        for ((change, revision), handle) in piece.delta.changes.iter().zip(revisions).zip(&piece.handles) {
+            match change {
+                Change::Upsert(instance) => frames::append_upsert(revision, *handle, instance, &mut bytes),
+                Change::Remove { service, instance_id, generation, reason } => {
+                    let (service, instance_id) = (service.clone(), instance_id.clone());
+                    let (generation, reason) = (*generation, *reason);
+                    let note = Note::Remove { revision, service, instance_id, generation, reason };
+                    frames::append_note(&note, &mut bytes);
+                }
+            }
+        }
+        self.append_bytes(&bytes)
     }
 
     /// Appends that this process ends in order at `revision`, and syncs.
     pub(crate) fn append_clean(&mut self, revision: Revision, next_generation: u64) -> io::Result<()> {
-        self.append_records(&[Record::Clean { revision, next_generation }])?;
+        self.append_note(&Note::Clean { revision, next_generation })?;
         self.sync()
     }
 
@@ -145,13 +154,15 @@ impl Journal {
         self.changes.try_clone()
     }
 
-    fn append_records(&mut self, records: &[Record<&Instance>]) -> io::Result<()> {
-        let mut text = Vec::new();
-        for record in records {
-            record::append(record, &mut text);
-        }
-        self.changes.write_all(&text)?;
-        self.changes_bytes += u64::try_from(text.len()).unwrap_or(u64::MAX);
+    fn append_note(&mut self, note: &Note) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        frames::append_note(note, &mut bytes);
+        self.append_bytes(&bytes)
+    }
+
+    fn append_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.changes.write_all(bytes)?;
+        self.changes_bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         Ok(())
     }
 
@@ -204,20 +215,21 @@ impl SnapshotJob {
         let Whole { position, next_generation, rows } = whole;
         let bytes = files::make(&files::snapshot(&dir, number), |writer| {
             writer.write_all(mark(Kind::Snapshot).as_bytes())?;
-            let mut text = Vec::new();
-            let mut write = |record: &Record<&Instance>| {
-                text.clear();
-                record::append(record, &mut text);
-                writer.write_all(&text)
-            };
+            let (mut bytes, mut block) = (Vec::new(), Block::default());
             let Position { epoch, revision } = position;
-            write(&Record::State { epoch, revision, next_generation })?;
+            frames::append_note(&Note::State { epoch, revision, next_generation }, &mut bytes);
             for (handle, packed) in &rows {
-                if let Some(instance) = packed.unpack() {
-                    write(&Record::Row { handle: *handle, instance: &instance })?;
+                block.push(*handle, packed);
+                if block.is_full() {
+                    block.append_to(&mut bytes);
+                    writer.write_all(&bytes)?;
+                    bytes.clear();
                 }
             }
-            write(&Record::End { instances: u64::try_from(rows.len()).unwrap_or(u64::MAX) })
+            block.append_to(&mut bytes);
+            let instances = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+            frames::append_note(&Note::End { instances }, &mut bytes);
+            writer.write_all(&bytes)
         })?;
         files::forget_below(&dir, base);
         Ok(SnapshotDone { number, bytes })
@@ -228,23 +240,10 @@ impl SnapshotJob {
 fn begin_changes(dir: &Path, number: u64, revision: Revision) -> io::Result<File> {
     let path = files::changes(dir, number);
     let mut text = mark(Kind::Changes).into_bytes();
-    record::append(&Record::After { revision }, &mut text);
+    frames::append_note(&Note::After { revision }, &mut text);
     // A file of that number can only be what a failed attempt left.
     files::make(&path, |writer| writer.write_all(&text))?;
     files::create(&path)
-}
-
-fn written(change: &Change, revision: Revision, handle: Option<u32>) -> Record<&Instance> {
-    match change {
-        Change::Upsert(instance) => Record::Upsert { revision, handle, instance },
-        Change::Remove { service, instance_id, generation, reason } => Record::Remove {
-            revision,
-            service: service.clone(),
-            instance_id: instance_id.clone(),
-            generation: *generation,
-            reason: *reason,
-        },
-    }
 }
 
 /// Whether a file begins as changes of a format that this version reads.

@@ -1,11 +1,13 @@
 //! What survives a restart: a snapshot and the changes since, in a directory of their own (`--state-dir`).
 //!
 //! `snapshot-N` holds everything at one revision, `changes-N` what came after it. A new pair begins when the changes
-//! have grown; the pair before is kept, so that a snapshot that turns out to be unreadable costs nothing. The format
-//! is lines of a checksum and JSON (see `record`): a person can read it, and a torn end is told from a whole one.
-//! Tokens are not in it.
+//! have grown; the pair before is kept, so that a snapshot that turns out to be unreadable costs nothing. Records have a
+//! length and a checksum (see `frames`), so that a torn end is told from a whole one. Tokens are not in it.
 
 mod record;
+mod frames;
+mod lines;
+mod ahead;
 mod image;
 mod files;
 mod open;

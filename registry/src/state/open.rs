@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use vertice_registry_api::Epoch;
 
+use super::ahead::ahead;
 use super::files::{self, Found};
-use super::image::Image;
+use super::image::{Image, Replayed};
 use super::journal::Journal;
-use super::record::Flaw;
+use super::record::{Flaw, Kind, Records};
 use super::{StateError, journal};
 
 /// Generations that a killed process may have given out without having them written: more than any second can give.
@@ -85,10 +86,9 @@ fn restore(dir: &Path, found: &Found, new_epoch: Epoch) -> Result<Restored, Stat
     let mut whole = None;
     for number in found.snapshots.iter().rev() {
         let path = files::snapshot(dir, *number);
-        match File::open(&path)
-            .map_err(|e| Flaw::Read(e.to_string()))
-            .and_then(|f| Image::read(BufReader::new(f)))
-        {
+        match File::open(&path).map_err(|e| Flaw::Read(e.to_string())).and_then(|f| {
+            ahead(Records::new(BufReader::new(f), Kind::Snapshot)?, |records| Image::read(records))
+        }) {
             Ok(image) => {
                 whole = Some((*number, image));
                 break;
@@ -135,9 +135,12 @@ fn replay(path: &Path, number: u64, restored: &mut Restored) -> Result<bool, Sta
         Err(error) => return Err(StateError::Io { what: "read", path: path.to_owned(), error }),
     };
     let length = file.metadata().map_or(0, |metadata| metadata.len());
-    let replayed = restored.image.replay(BufReader::new(file));
-    // A file without even its head is no place to go on.
-    restored.resume = (replayed.records > 0).then_some((number, replayed.good_bytes));
+    let (current, replayed) = match Records::new(BufReader::new(file), Kind::Changes) {
+        Ok(records) => (records.is_current(), ahead(records, |records| restored.image.replay(records))),
+        Err(flaw) => (false, Replayed { good_bytes: 0, records: 0, flaw: Some(flaw) }),
+    };
+    // A file without even its head is no place to go on, nor is one of an older format.
+    restored.resume = (current && replayed.records > 0).then_some((number, replayed.good_bytes));
     let Some(flaw) = replayed.flaw else { return Ok(true) };
     refuse_newer(&flaw, path)?;
     restored.flawed = true;

@@ -1,21 +1,23 @@
-//! The lines of the state files: a mark that names kind and format, then records, each `CHECKSUM JSON`.
+//! What the state files say: a first line that names kind and format, then records.
 //!
-//! The checksum is the first 64 bits of the SHA-256 of the JSON. It is there for torn writes and rotten disks, not
-//! against somebody who may write to the directory.
+//! Format 2 is in `frames`, format 1 in `lines`. Checksums are the first 64 bits of SHA-256: they are there for torn writes
+//! and rotten disks, not against somebody who may write to the directory.
 
-use std::io::{self, BufRead, Read as _};
+use std::io::BufRead;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use vertice_registry_api::digest::SetDigest;
 use vertice_registry_api::watch::RemovalReason;
 use vertice_registry_api::{Epoch, Instance, InstanceId, Revision, ServiceName};
 
+use super::{frames, lines};
+use crate::store::{Kinds, Packed};
+
 /// What this version writes, and the newest that it reads.
-pub(super) const FORMAT: u64 = 1;
-/// Hexadecimal digits of a checksum.
-const SUM_CHARS: usize = 16;
-/// No record is longer: an instance is a few KiB at most. Bounds what a file without line ends costs.
-const LINE_BYTES: u64 = 256 * 1024;
+pub(super) const FORMAT: u64 = 2;
+/// No first line is longer.
+const MARK_BYTES: u64 = 100;
 
 /// Which kind of file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,22 +26,43 @@ pub(super) enum Kind {
     Changes,
 }
 
-/// One record; `I` is an [`Instance`] when read and a reference to one when written.
+/// An instance in a file, with its part in the digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) handle: Option<u32>,
+    pub(super) packed: Packed,
+    pub(super) digest: SetDigest,
+}
+
+impl Row {
+    pub(super) fn new(handle: Option<u32>, packed: Packed, instance: &Instance) -> Self {
+        Self { handle, packed, digest: SetDigest::of([instance]) }
+    }
+}
+
+/// What a file says next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Record {
+    /// Instances in a snapshot.
+    Rows(Vec<Row>),
+    /// An instance is new or different.
+    Upsert { revision: Revision, row: Row },
+    /// Anything else.
+    Note(Note),
+}
+
+/// A record that is not about the content of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Record<I> {
+pub(super) enum Note {
     /// The first of a snapshot.
     State { epoch: Epoch, revision: Revision, next_generation: u64 },
-    /// An instance in a snapshot.
-    Row { handle: Option<u32>, instance: I },
     /// The last of a snapshot.
     End { instances: u64 },
     /// The first of changes: they follow this revision.
     After { revision: Revision },
     /// A process began to write here.
     Start { epoch: Epoch, next_generation: u64 },
-    /// An instance is new or different.
-    Upsert { revision: Revision, handle: Option<u32>, instance: I },
     /// An instance is gone.
     Remove {
         revision: Revision,
@@ -55,9 +78,9 @@ pub(super) enum Record<I> {
 /// Why a file cannot be read (further).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// It ends in the middle of a line.
+    /// It ends in the middle of a record.
     Torn,
-    /// A line is not what was written.
+    /// A record is not what was written.
     Checksum,
     /// The record is whole, but no such record can be here.
     Unexpected(String),
@@ -91,87 +114,76 @@ fn mark_text(kind: Kind) -> &'static str {
     }
 }
 
-/// Appends `record` as a line.
-pub(super) fn append(record: &Record<&Instance>, text: &mut Vec<u8>) {
-    let start = text.len();
-    text.extend_from_slice(&[b' '; SUM_CHARS + 1]);
-    // Writing to a Vec does not fail, and records have string keys only.
-    let _ = serde_json::to_writer(&mut *text, record);
-    let sum = checksum(text.get(start + SUM_CHARS + 1..).unwrap_or_default());
-    if let Some(place) = text.get_mut(start..start + SUM_CHARS) {
-        place.copy_from_slice(sum.as_bytes());
-    }
-    text.push(b'\n');
+/// The first 64 bits of SHA-256.
+pub(super) fn checksum(bytes: &[u8]) -> u64 {
+    let hash = Sha256::digest(bytes);
+    hash.iter().take(8).fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
-fn checksum(json: &[u8]) -> String {
-    let hash = Sha256::digest(json);
-    let sum = hash.iter().take(8).fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
-    format!("{sum:0SUM_CHARS$x}")
-}
-
-/// The records of one file, one by one.
+/// The records of one file in their order. Ends with the first flaw.
 pub(super) struct Records<R> {
     reader: R,
-    line: Vec<u8>,
-    /// Up to the end of the last good line.
+    format: u64,
+    buffer: Vec<u8>,
+    kinds: Kinds,
+    /// Up to the end of the last record.
     good_bytes: u64,
+    flawed: bool,
 }
+
+/// A record, and up to where the file is good with it.
+pub(super) type Reached = (Record, u64);
 
 impl<R: BufRead> Records<R> {
     /// Checks the first line.
-    pub(super) fn new(reader: R, kind: Kind) -> Result<Self, Flaw> {
-        let mut records = Self { reader, line: Vec::new(), good_bytes: 0 };
-        if !records.read_line()? {
+    pub(super) fn new(mut reader: R, kind: Kind) -> Result<Self, Flaw> {
+        let mut buffer = Vec::new();
+        if !lines::read(&mut reader, &mut buffer, MARK_BYTES)? {
             return Err(Flaw::Torn);
         }
-        let text = std::str::from_utf8(&records.line).unwrap_or_default();
+        let text = std::str::from_utf8(&buffer).unwrap_or_default();
         let format = text.strip_prefix(mark_text(kind)).and_then(|rest| rest.strip_prefix(' ')?.parse().ok());
+        let good_bytes = u64::try_from(buffer.len()).unwrap_or(u64::MAX) + 1;
         match format {
-            Some(FORMAT) => {
-                records.accept();
-                Ok(records)
+            Some(format @ 1..=FORMAT) => {
+                Ok(Self { reader, format, buffer, kinds: Kinds::default(), good_bytes, flawed: false })
             }
             Some(newer) if newer > FORMAT => Err(Flaw::Newer(newer)),
             _ => Err(Flaw::Unexpected("it does not begin as a file of this kind".into())),
         }
     }
 
-    /// The next record; `None` at the end. After a flaw nothing more is to be read.
-    pub(super) fn next(&mut self) -> Result<Option<Record<Instance>>, Flaw> {
-        if !self.read_line()? {
+    /// Whether more may be appended to this file: it is of the format that is written.
+    pub(super) fn is_current(&self) -> bool {
+        self.format == FORMAT
+    }
+
+    fn read(&mut self) -> Result<Option<Record>, Flaw> {
+        let Self { reader, buffer, kinds, .. } = self;
+        let (there, around) = if self.format == 1 {
+            (lines::read(reader, buffer, lines::LONGEST)?, 1)
+        } else {
+            (frames::read(reader, buffer)?, frames::HEAD)
+        };
+        if !there {
             return Ok(None);
         }
-        let (sum, json) = self.line.split_at_checked(SUM_CHARS).ok_or(Flaw::Checksum)?;
-        let json = json.strip_prefix(b" ").ok_or(Flaw::Checksum)?;
-        if sum != checksum(json).as_bytes() {
-            return Err(Flaw::Checksum);
-        }
-        let record = serde_json::from_slice(json).map_err(|error| Flaw::Unexpected(error.to_string()))?;
-        Ok(Some(record))
+        self.good_bytes += u64::try_from(buffer.len() + around).unwrap_or(u64::MAX);
+        let record =
+            if self.format == 1 { lines::parse(buffer, kinds) } else { frames::parse(buffer, kinds) };
+        record.map(Some)
     }
+}
 
-    /// Says that the last record was good.
-    pub(super) fn accept(&mut self) {
-        self.good_bytes += u64::try_from(self.line.len()).unwrap_or(u64::MAX) + 1;
-    }
+impl<R: BufRead> Iterator for Records<R> {
+    type Item = Result<Reached, Flaw>;
 
-    pub(super) fn good_bytes(&self) -> u64 {
-        self.good_bytes
-    }
-
-    /// Whether there is a line, which is then in `self.line` without its end.
-    fn read_line(&mut self) -> Result<bool, Flaw> {
-        self.line.clear();
-        let mut limited = self.reader.by_ref().take(LINE_BYTES);
-        let read =
-            limited.read_until(b'\n', &mut self.line).map_err(|e: io::Error| Flaw::Read(e.to_string()))?;
-        if read == 0 {
-            return Ok(false);
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.flawed {
+            return None;
         }
-        if self.line.pop() != Some(b'\n') {
-            return Err(Flaw::Torn);
-        }
-        Ok(true)
+        let record = self.read().transpose()?;
+        self.flawed = record.is_err();
+        Some(record.map(|record| (record, self.good_bytes)))
     }
 }

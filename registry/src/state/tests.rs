@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -13,9 +12,9 @@ use vertice_registry_api::{Epoch, Instance, Revision};
 use super::image::{Image, Replayed};
 use super::journal::{Journal, Piece, Whole};
 use super::open::{Opened, open};
-use super::record::{self, Flaw, Kind, Record, mark};
-use super::{StateError, files};
-use crate::store::{Change, Registrant, Store, StoreLimits};
+use super::record::{Flaw, Kind, Note, Records, Row, mark};
+use super::{StateError, files, frames};
+use crate::store::{Change, Kinds, Registrant, Store, StoreLimits};
 
 const OLD: Epoch = Epoch(7);
 const NEW: Epoch = Epoch(9);
@@ -50,16 +49,19 @@ fn whole(store: &Store) -> Whole {
 }
 
 fn digest(image: &Image) -> SetDigest {
-    SetDigest::of(image.rows.values().map(|(_, instance)| &**instance))
+    let instances: Vec<_> = image.rows().map(|(_, packed)| packed.unpack().unwrap()).collect();
+    let digest = SetDigest::of(&instances);
+    assert_eq!(digest, image.digest, "the digest that is kept up to date is that of what is there");
+    digest
 }
 
 /// A directory that a process with `changes` changes used, and its store. `clean`: it stopped in order.
 fn used(dir: &Path, changes: u64, clean: bool) -> Store {
     let Opened { image, mut journal, .. } = open(dir, OLD, 1).unwrap();
-    let rows = image.packed();
     let position = vertice_registry_api::Position { epoch: image.epoch, revision: image.revision };
+    let (next, digest) = (image.next_generation, image.digest);
     let mut store =
-        Store::restored(StoreLimits::default(), position, image.next_generation, rows, Duration::ZERO);
+        Store::restored(StoreLimits::default(), position, next, image.into_rows(), digest, Duration::ZERO);
     for number in 0..changes {
         let before = store.position().revision;
         change(&mut store, number);
@@ -80,11 +82,8 @@ fn a_stop_in_order_keeps_the_history() {
     assert_eq!((opened.image.epoch, opened.image.revision), (OLD, store.position().revision));
     assert_eq!(digest(&opened.image), store.digest());
     assert_eq!(opened.image.next_generation, store.next_generation());
-    for (handle, packed) in store.rows_with_handles() {
-        let instance = Arc::new(packed.unpack().unwrap());
-        let key = (instance.service.clone(), instance.instance_id.clone());
-        assert_eq!(opened.image.rows[&key], (handle, instance));
-    }
+    let rows: Vec<_> = opened.image.rows().map(|(handle, packed)| (handle, packed.clone())).collect();
+    assert_eq!(rows, store.rows_with_handles());
     // The marker counts once.
     drop(opened);
     assert!(!open(dir.path(), NEW, 1).unwrap().continues);
@@ -106,7 +105,7 @@ fn a_new_directory_is_empty_and_a_used_one_is_taken() {
     let dir = tempfile::tempdir().unwrap();
     let inside = dir.path().join("a/b");
     let opened = open(&inside, NEW, 77).unwrap();
-    assert!(!opened.continues && opened.warnings.is_empty() && opened.image.rows.is_empty());
+    assert!(!opened.continues && opened.warnings.is_empty() && opened.image.rows().count() == 0);
     assert_eq!((opened.image.epoch, opened.image.next_generation), (NEW, 77));
     assert!(matches!(open(&inside, NEW, 1), Err(StateError::Taken { .. })));
     drop(opened);
@@ -158,7 +157,7 @@ fn with_no_snapshot_left_it_starts_empty_and_says_so() {
     used(dir.path(), 10, true);
     damage(&files::snapshot(dir.path(), 1));
     let opened = open(dir.path(), NEW, 1).unwrap();
-    assert!(opened.image.rows.is_empty() && !opened.continues);
+    assert!(opened.image.rows().count() == 0 && !opened.continues);
     assert!(opened.warnings.last().unwrap().contains("starting empty"), "{:?}", opened.warnings);
     drop(opened);
     assert!(open(dir.path(), NEW, 1).is_ok(), "and the new pair can be read");
@@ -203,26 +202,39 @@ fn a_newer_format_is_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         used(dir.path(), 3, true);
         let path = dir.path().join(name);
-        let text = fs::read_to_string(&path).unwrap().replacen("format 1", "format 2", 1);
-        fs::write(&path, &text).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        let digit = bytes.iter().position(|byte| *byte == b'\n').unwrap() - 1;
+        assert_eq!(bytes[digit], b'2');
+        bytes[digit] = b'3';
+        fs::write(&path, &bytes).unwrap();
         let error = open(dir.path(), NEW, 1).map(|_| ()).unwrap_err();
-        assert!(matches!(error, StateError::Newer { format: 2, .. }), "{error}");
-        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        assert!(matches!(error, StateError::Newer { format: 3, .. }), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), bytes);
         assert_eq!(files::Found::read(dir.path()).unwrap().highest(), 1, "nothing was made");
     }
 }
 
-/// A file of changes, and what is there after each of its lines.
+fn replay(image: &mut Image, bytes: &[u8]) -> Replayed {
+    match Records::new(bytes, Kind::Changes) {
+        Ok(records) => image.replay(records),
+        Err(flaw) => Replayed { good_bytes: 0, records: 0, flaw: Some(flaw) },
+    }
+}
+
+/// A file of changes, and what is there after its first line and after each of its records.
 fn changes_file() -> (Vec<u8>, Vec<(usize, SetDigest, Revision)>) {
     let dir = tempfile::tempdir().unwrap();
     used(dir.path(), 12, true);
     let bytes = fs::read(files::changes(dir.path(), 1)).unwrap();
     let mut states = Vec::new();
-    for (end, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+    let mut end = mark(Kind::Changes).len();
+    loop {
         let mut image = Image::empty(OLD);
-        let replayed = image.replay(&bytes[..=end]);
+        let replayed = replay(&mut image, &bytes[..end]);
         assert_eq!(replayed.flaw, None);
-        states.push((end + 1, digest(&image), image.revision));
+        states.push((end, digest(&image), image.revision));
+        let Some(length) = bytes.get(end..end + 4) else { break };
+        end += frames::HEAD + usize::try_from(u32::from_le_bytes(length.try_into().unwrap())).unwrap();
     }
     (bytes, states)
 }
@@ -233,7 +245,7 @@ fn a_cut_at_any_byte_loses_no_earlier_record() {
     assert!(states.len() > 12);
     for cut in 0..bytes.len() {
         let mut image = Image::empty(OLD);
-        let Replayed { good_bytes, flaw, .. } = image.replay(&bytes[..cut]);
+        let Replayed { good_bytes, flaw, .. } = replay(&mut image, &bytes[..cut]);
         let whole = states.iter().rev().find(|(end, ..)| *end <= cut);
         let (end, wanted, revision) = whole.copied().unwrap_or_default();
         assert_eq!((digest(&image), image.revision), (wanted, revision), "cut at {cut}");
@@ -265,41 +277,55 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] ^= flip;
         let mut image = Image::empty(OLD);
-        let replayed = image.replay(bytes.as_slice());
+        let replayed = replay(&mut image, &bytes);
         let before = states.iter().rev().find(|(end, ..)| *end <= at).map_or(Revision(0), |state| state.2);
         prop_assert!(image.revision >= before, "{:?} is before {before:?}", image.revision);
         prop_assert!(replayed.flaw.is_some());
         let whole = states.iter().any(|state| state.1 == digest(&image) && state.2 == image.revision);
-        prop_assert!(whole || image.rows.is_empty(), "what is there is what was there once");
+        prop_assert!(whole || image.rows().count() == 0, "what is there is what was there once");
     }
 
     #[test]
     fn no_bytes_at_all_make_the_readers_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = Image::empty(OLD).replay(bytes.as_slice());
-        let _ = Image::read(bytes.as_slice());
-        let mut marked = mark(Kind::Changes).into_bytes();
-        marked.extend(&bytes);
-        let _ = Image::empty(OLD).replay(marked.as_slice());
+        for kind in [Kind::Snapshot, Kind::Changes] {
+            let marks = [String::new(), mark(kind), mark(kind).replace('2', "1")];
+            for start in marks {
+                let mut file = start.into_bytes();
+                file.extend(&bytes);
+                let Ok(records) = Records::new(file.as_slice(), kind) else { continue };
+                let _ = Image::empty(OLD).replay(records);
+                let _ = Records::new(file.as_slice(), kind).map(Image::read);
+            }
+        }
+        // With a checksum that holds, too.
+        for first in [b'U', b'R', b'{'] {
+            let payload: Vec<u8> = [first].into_iter().chain(bytes.iter().copied()).collect();
+            let _ = frames::parse(&payload, &mut Kinds::default());
+        }
     }
 }
 
 #[test]
 fn a_gap_or_a_file_of_another_time_is_not_applied() {
     let instance = example();
-    let upsert =
-        |revision| Record::Upsert { revision: Revision(revision), handle: Some(0), instance: &instance };
-    for (records, reaches) in [
-        (vec![Record::After { revision: Revision(4) }, upsert(5)], 0),
-        (vec![Record::After { revision: Revision(0) }, upsert(1), upsert(3)], 1),
-        (vec![Record::After { revision: Revision(0) }, upsert(1), upsert(1)], 1),
-        (vec![upsert(1)], 0),
-    ] {
+    let after = |revision, bytes: &mut Vec<u8>| {
+        frames::append_note(&Note::After { revision: Revision(revision) }, bytes);
+    };
+    let upsert = |revision, bytes: &mut Vec<u8>| {
+        frames::append_upsert(Revision(revision), Some(0), &instance, bytes);
+    };
+    for (before, revisions, reaches) in
+        [(Some(4), vec![5], 0), (Some(0), vec![1, 3], 1), (Some(0), vec![1, 1], 1), (None, vec![1], 0)]
+    {
         let mut text = mark(Kind::Changes).into_bytes();
-        for record in &records {
-            record::append(record, &mut text);
+        if let Some(revision) = before {
+            after(revision, &mut text);
+        }
+        for revision in revisions {
+            upsert(revision, &mut text);
         }
         let mut image = Image::empty(OLD);
-        assert!(matches!(image.replay(text.as_slice()).flaw, Some(Flaw::Unexpected(_))));
+        assert!(matches!(replay(&mut image, &text).flaw, Some(Flaw::Unexpected(_))));
         assert_eq!(image.revision, Revision(reaches));
     }
 }
@@ -309,23 +335,58 @@ fn example() -> Instance {
     serde_json::from_str(json).unwrap()
 }
 
-/// Old files must be readable for ever: this text is what format 1 is.
+fn example_image() -> Image {
+    let mut image = Image::empty(OLD);
+    (image.revision, image.next_generation) = (Revision(1), 5);
+    let instance = example();
+    image.put(Row::new(Some(2), Kinds::default().pack(&instance), &instance));
+    image
+}
+
+/// Old files must be readable for ever: these bytes are what format 2 is.
 #[test]
 fn the_format_is_this() {
-    let instance = Arc::new(example());
     let dir = tempfile::tempdir().unwrap();
     let lock = files::create(&dir.path().join(files::LOCK)).unwrap();
-    let key = (instance.service.clone(), instance.instance_id.clone());
-    let mut image = Image { revision: Revision(1), next_generation: 5, ..Image::empty(OLD) };
-    image.rows.insert(key, (Some(2), instance));
-    let mut journal = Journal::begin(dir.path(), lock, 1, 0, &image).unwrap();
+    let mut journal = Journal::begin(dir.path(), lock, 1, 0, &example_image()).unwrap();
     journal.append_clean(Revision(1), 6).unwrap();
-    let snapshot = fs::read_to_string(files::snapshot(dir.path(), 1)).unwrap();
-    let changes = fs::read_to_string(files::changes(dir.path(), 1)).unwrap();
-    assert_eq!(snapshot, include_str!("format-1-snapshot.txt"));
-    assert_eq!(changes, include_str!("format-1-changes.txt"));
-    let mut read = Image::read(snapshot.as_bytes()).unwrap();
-    assert_eq!(read, image);
-    assert_eq!(read.replay(changes.as_bytes()).flaw, None);
+    let mut upserts = mark(Kind::Changes).into_bytes();
+    frames::append_upsert(Revision(2), None, &example(), &mut upserts);
+    let read = |path| fs::read(path).unwrap();
+    let snapshot = read(files::snapshot(dir.path(), 1));
+    let changes = read(files::changes(dir.path(), 1));
+    for (bytes, name) in [(&snapshot, "snapshot"), (&changes, "changes"), (&upserts, "upsert")] {
+        let wanted = format!("{}/src/state/format-2-{name}.bin", env!("CARGO_MANIFEST_DIR"));
+        assert!(
+            fs::read(&wanted).is_ok_and(|wanted| wanted == *bytes),
+            "{wanted} is something else: {bytes:?}"
+        );
+    }
+    reads_as_the_example(&snapshot, &changes);
+}
+
+/// What versions before this one wrote.
+#[test]
+fn format_1_is_read_and_goes_on_as_a_new_pair() {
+    let (snapshot, changes) = (include_str!("format-1-snapshot.txt"), include_str!("format-1-changes.txt"));
+    reads_as_the_example(snapshot.as_bytes(), changes.as_bytes());
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(files::snapshot(dir.path(), 7), snapshot).unwrap();
+    fs::write(files::changes(dir.path(), 7), changes).unwrap();
+    let opened = open(dir.path(), NEW, 1).unwrap();
+    assert!(opened.continues && opened.warnings.is_empty(), "{:?}", opened.warnings);
+    assert_eq!(digest(&opened.image), digest(&example_image()));
+    drop(opened);
+    let found = files::Found::read(dir.path()).unwrap();
+    assert_eq!((found.snapshots, found.changes), (vec![7, 8], vec![7, 8]));
+    let old = fs::read_to_string(files::changes(dir.path(), 7)).unwrap();
+    assert_eq!(old, changes, "nothing is appended to it");
+    assert_eq!(digest(&open(dir.path(), NEW, 1).unwrap().image), digest(&example_image()));
+}
+
+fn reads_as_the_example(snapshot: &[u8], changes: &[u8]) {
+    let mut read = Image::read(Records::new(snapshot, Kind::Snapshot).unwrap()).unwrap();
+    assert_eq!(read, example_image());
+    assert_eq!(replay(&mut read, changes).flaw, None);
     assert!(read.clean && read.next_generation == 6);
 }

@@ -1,4 +1,4 @@
-//! Numbers and texts in bytes, as the packed form of an instance has them.
+//! Numbers and texts in bytes, as the packed form of an instance and the files of the state directory have them.
 
 /// Bytes that are still to be read. What is not there is `None`.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,10 @@ impl<'b> Bytes<'b> {
 
     pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
     }
 
     /// What [`put_short`] wrote.

@@ -1,35 +1,20 @@
 //! An instance in the form in which a million of them are held: what many have in common is one copy, and what is its own
 //! is one piece of bytes, which is read when somebody asks. An `Instance` takes five times as much.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use vertice_registry_api::{
-    HealthPath, Instance, InstanceId, Lease, Metadata, ServiceName, ServiceUrl, Status,
-};
+use vertice_registry_api::{Instance, InstanceId, Lease, Metadata, ServiceName, ServiceUrl, Status};
 
 use super::bytes::{Bytes, put_short};
+use super::kind::{Kind, Kinds};
 
-/// Kinds below which it is not worth looking for those that nobody has any more.
-const FEW: usize = 1024;
 /// Where the id stands, behind the generation, the flags and its length.
 const ID_AT: usize = 10;
 /// The flag of staleness; the bits below it are the status and the override.
 const STALE: u8 = 1 << 5;
 /// In the order of their numbers.
 const STATUSES: [Status; 4] = [Status::Starting, Status::Up, Status::Draining, Status::Down];
-
-/// What many instances have in common: one copy, however many they are.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Kind {
-    pub(crate) service: ServiceName,
-    pub(crate) health_endpoint: HealthPath,
-    pub(crate) zone: Option<Arc<str>>,
-    pub(crate) version: Option<Arc<str>>,
-    pub(crate) registered_by: Arc<str>,
-    pub(crate) weight: u16,
-    pub(crate) ttl_s: u32,
-}
 
 /// An instance, small and cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,12 +76,10 @@ impl Packed {
         self.own.get(ID_AT - 2).copied().unwrap_or_default()
     }
 
-    #[cfg(test)]
     pub(crate) fn kind(&self) -> &Arc<Kind> {
         &self.kind
     }
 
-    #[cfg(test)]
     pub(crate) fn own(&self) -> &[u8] {
         &self.own
     }
@@ -107,7 +90,6 @@ impl Packed {
     }
 
     /// Takes in what [`Packed::own`] gave once, if it is that; also all of it.
-    #[cfg(test)]
     pub(crate) fn read(kind: &Arc<Kind>, own: &[u8]) -> Option<(Self, Instance)> {
         let instance = unpack(kind, own)?;
         Some((Self { kind: kind.clone(), own: Arc::from(own) }, instance))
@@ -169,56 +151,8 @@ fn unpack(kind: &Kind, own: &[u8]) -> Option<Instance> {
     })
 }
 
-/// The kinds that there are: never more than twice as many as are in use, or a few.
-#[derive(Debug, Default)]
-pub(crate) struct Kinds {
-    known: HashSet<Arc<Kind>>,
-    look_at: usize,
-    /// Where the bytes of an instance are put together.
-    scratch: Vec<u8>,
-}
-
-impl Kinds {
-    pub(crate) fn pack(&mut self, instance: &Instance) -> Packed {
-        let kind = Kind {
-            service: instance.service.clone(),
-            health_endpoint: instance.health_endpoint.clone(),
-            zone: instance.zone.clone(),
-            version: instance.version.clone(),
-            registered_by: instance.registered_by.clone(),
-            weight: instance.weight,
-            ttl_s: instance.lease.ttl_s,
-        };
-        let kind = match self.known.get(&kind) {
-            Some(known) => known.clone(),
-            None => self.keep(Arc::new(kind)),
-        };
-        let own = &mut self.scratch;
-        own.clear();
-        put_own(instance, own);
-        Packed { kind, own: Arc::from(own.as_slice()) }
-    }
-
-    /// `packed` with the copy of its kind that others have.
-    pub(crate) fn share(&mut self, packed: Packed) -> Packed {
-        let kind = match self.known.get(&packed.kind) {
-            Some(known) => known.clone(),
-            None => self.keep(packed.kind),
-        };
-        Packed { kind, own: packed.own }
-    }
-
-    fn keep(&mut self, kind: Arc<Kind>) -> Arc<Kind> {
-        if self.known.len() >= self.look_at.max(FEW) {
-            self.known.retain(|known| Arc::strong_count(known) > 1);
-            self.look_at = self.known.len() * 2;
-        }
-        self.known.insert(kind.clone());
-        kind
-    }
-}
-
-fn put_own(instance: &Instance, own: &mut Vec<u8>) {
+/// Writes what is an instance's own.
+pub(crate) fn put_own(instance: &Instance, own: &mut Vec<u8>) {
     own.extend_from_slice(&instance.generation.to_le_bytes());
     own.push(flags(instance));
     let id = instance.instance_id.as_str();
@@ -243,11 +177,26 @@ fn put_own(instance: &Instance, own: &mut Vec<u8>) {
     }
 }
 
+impl Kinds {
+    /// `instance` in its small form.
+    pub(crate) fn pack(&mut self, instance: &Instance) -> Packed {
+        let kind = self.common(Kind::of(instance));
+        let own = self.scratch();
+        put_own(instance, own);
+        Packed { kind, own: Arc::from(own.as_slice()) }
+    }
+
+    /// `packed` with the copy of its kind that others have.
+    pub(crate) fn share(&mut self, packed: Packed) -> Packed {
+        Packed { kind: self.known(packed.kind), own: packed.own }
+    }
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn example(change: &str) -> Instance {
+    pub(in crate::store) fn example(change: &str) -> Instance {
         let json = r#"{"service":"osint_service","instance_id":"10.0.0.7:8036","incarnation":3,"generation":4,"url":"http://10.0.0.7:8036","health_endpoint":"/health","zone":"a","weight":100,"version":"2.1","status":"up","lease":{"ttl_s":60},"registered_at_ms":5,"registered_by":"anonymous"}"#;
         let mut value: serde_json::Value = serde_json::from_str(json).unwrap();
         let change: serde_json::Map<_, _> = serde_json::from_str(change).unwrap();
@@ -285,22 +234,5 @@ mod tests {
                 assert_eq!(Packed::read(packed.kind(), &packed.own()[..cut]), None, "cut at {cut}");
             }
         }
-    }
-
-    #[test]
-    fn equal_kinds_are_one_and_what_nobody_has_any_more_is_forgotten() {
-        let mut kinds = Kinds::default();
-        let (one, other) = (kinds.pack(&example("{}")), kinds.pack(&example(r#"{"instance_id":"b:1"}"#)));
-        assert!(Arc::ptr_eq(one.kind(), other.kind()));
-        let foreign = kinds.share(Kinds::default().pack(&example("{}")));
-        assert!(Arc::ptr_eq(one.kind(), foreign.kind()));
-        // One instance that has very many versions after each other.
-        let mut instance = example("{}");
-        for version in 0..10 * FEW {
-            instance.version = Some(version.to_string().into());
-            kinds.pack(&instance);
-        }
-        assert!(kinds.known.len() <= FEW + 1, "{}", kinds.known.len());
-        assert!(Arc::ptr_eq(kinds.pack(&example("{}")).kind(), one.kind()), "what is in use stays");
     }
 }

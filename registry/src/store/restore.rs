@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use vertice_registry_api::Position;
+use vertice_registry_api::digest::SetDigest;
 
 use super::log::ChangeLog;
 use super::slots::Held;
 use super::{Packed, Store, StoreLimits};
 
 impl Store {
-    /// A store that goes on at `position` with `rows` and the handles that they had. Each gets a whole lease with its
+    /// A store that goes on at `position` with `rows`, whose digest it is, and the handles that they had. Each gets a whole lease with its
     /// grace, and the state is *warming*: nobody could renew while there was no registry. A draining instance loses its
     /// deadline; its lease bounds it.
     pub fn restored(
@@ -17,10 +18,12 @@ impl Store {
         position: Position,
         next_generation: u64,
         rows: impl IntoIterator<Item = (Option<u32>, Packed)>,
+        digest: SetDigest,
         now: Duration,
     ) -> Self {
         let mut store = Self::new(limits, position.epoch, next_generation, now);
         store.log = ChangeLog::starting_at(position.revision, limits.log_entries, limits.log_bytes);
+        store.digest = digest;
         let lease_ms = store.clock.observe(now);
         let mut homeless = Vec::new();
         for (handle, packed) in rows {
@@ -47,8 +50,6 @@ impl Store {
     /// Makes an instance that is in its slot known everywhere else.
     fn come_back(&mut self, slot: u32, lease_ms: u64) {
         self.move_in(slot);
-        let Some(instance) = self.unpacked(slot) else { return };
-        self.digest.add(&instance);
         self.follow_mark(slot, lease_ms);
         self.arm(slot);
     }
@@ -100,7 +101,7 @@ mod tests {
     fn restored(store: &Store) -> Store {
         let rows = store.rows_with_handles();
         let next = store.next_generation();
-        Store::restored(StoreLimits::default(), store.position(), next, rows, Duration::ZERO)
+        Store::restored(StoreLimits::default(), store.position(), next, rows, store.digest(), Duration::ZERO)
     }
 
     #[test]
@@ -130,8 +131,15 @@ mod tests {
         rows[0].0 = None;
         rows[1].0 = rows[2].0;
         rows[3].0 = Some(u32::MAX);
-        let again = Store::restored(StoreLimits::default(), store.position(), 1, rows, Duration::ZERO);
-        assert_eq!(again.digest(), store.digest());
+        let again = Store::restored(
+            StoreLimits::default(),
+            store.position(),
+            1,
+            rows,
+            store.digest(),
+            Duration::ZERO,
+        );
+        assert_eq!(SetDigest::of(&again.instances()), store.digest());
         let mut handles: Vec<_> = again.rows_with_handles().into_iter().map(|(handle, _)| handle).collect();
         handles.sort_unstable();
         handles.dedup();

@@ -7,6 +7,7 @@ use vertice_config::registry::{NamePattern, TokenConfig, TokenSecret, Verbs};
 use vertice_registry::auth::{Auth, Principal, Verb};
 use vertice_registry::store::acks::Acks;
 use vertice_registry::store::{Change, Delta, Packed, Refusal, Registrant, Store, StoreLimits};
+use vertice_registry_api::digest::SetDigest;
 use vertice_registry_api::heartbeat::UnknownLease;
 use vertice_registry_api::register::{RegisterAnswer, Registration};
 use vertice_registry_api::snapshot::Snapshot;
@@ -41,6 +42,7 @@ struct Image {
     position: Position,
     next_generation: u64,
     rows: Vec<(Option<u32>, Packed)>,
+    digest: SetDigest,
 }
 
 /// How a registry comes back.
@@ -115,7 +117,7 @@ impl Registry {
                 let keeps = how == Restart::Clean || self.sabotage == Some(Sabotage::KeepsEpoch);
                 let position = if keeps { image.position } else { Position { epoch, revision: Revision(0) } };
                 let next = image.next_generation.max(first);
-                Store::restored(limits, position, next, image.rows, Duration::ZERO)
+                Store::restored(limits, position, next, image.rows, image.digest, Duration::ZERO)
             }
         };
         self.truth.began(&store, how);
@@ -134,8 +136,12 @@ impl Registry {
     fn write_disk(&mut self) {
         let Some(Live { store, .. }) = &self.live else { return };
         let rows = store.rows_with_handles();
-        self.image =
-            Some(Image { position: store.position(), next_generation: store.next_generation(), rows });
+        self.image = Some(Image {
+            position: store.position(),
+            next_generation: store.next_generation(),
+            rows,
+            digest: store.digest(),
+        });
     }
 
     /// Time passes.
