@@ -73,6 +73,8 @@ fn all() -> Vec<GatewayError> {
         GatewayError::Misdirected,
         GatewayError::UnknownHost,
         GatewayError::Expectation,
+        GatewayError::WebsocketHandshake("it has no Sec-WebSocket-Version"),
+        GatewayError::WebsocketVersion,
         GatewayError::TransferCoding,
         GatewayError::Loop,
         GatewayError::NoRoute,

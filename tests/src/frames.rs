@@ -23,6 +23,8 @@ pub const GOAWAY: u8 = 7;
 /// More may be sent.
 pub const WINDOW_UPDATE: u8 = 8;
 
+/// A flag: nothing follows on this stream.
+pub const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 /// END_STREAM and END_HEADERS.
 const WHOLE: u8 = 5;

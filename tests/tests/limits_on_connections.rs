@@ -4,13 +4,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
-use vertice_tests::frames::{Frames, GOAWAY, HEADERS};
+use vertice_tests::frames::{END_STREAM, Frames, GOAWAY, HEADERS};
 use vertice_tests::http::{Connection, get, raw_to_end, request};
 use vertice_tests::http2;
 use vertice_tests::stub::Stub;
 use vertice_tests::system::{Gateway, Registry};
-use vertice_tests::wait::{PATIENCE, eventually};
+use vertice_tests::wait::{PATIENCE, eventually, within};
 
 async fn gateway(limits: &str) -> (Registry, Gateway) {
     let registry = Registry::start().await;
@@ -99,12 +100,18 @@ async fn a_connection_ends_at_its_age_with_its_next_answer() {
 async fn a_quiet_connection_ends_at_its_age() {
     let (_registry, gateway) = gateway("connection_age = \"300ms\"").await;
     let mut frames = Frames::open(gateway.address).await;
+    // After a request it could stay for 75 seconds.
+    frames.get([1], "/health").await;
+    while frames.next().await.unwrap().flags & END_STREAM == 0 {}
     // GOAWAY comes twice: a warning, and which stream was the last (RFC 9113 6.8).
     while let Some(frame) = frames.next().await {
         assert_eq!((frame.kind, &frame.payload[4..8]), (GOAWAY, &[0; 4][..]));
     }
     // HTTP/1.1 has no word for it: it just closes.
-    let came = raw_to_end(gateway.address, b"GET /health HTTP/1.1\r\nhost: g\r\n\r\n").await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    stream.write_all(b"GET /health HTTP/1.1\r\nhost: g\r\n\r\n").await.unwrap();
+    let mut came = String::new();
+    within(PATIENCE, "its end", stream.read_to_string(&mut came)).await.unwrap();
     assert!(came.starts_with("HTTP/1.1 200 ") && !came.contains("connection: close"), "{came}");
     counted(&gateway, "connections_spent_total 2\n").await;
 }

@@ -32,14 +32,12 @@ pub(crate) fn check() -> Tally {
     ])));
     tally += match fetch_advisories(&program) {
         Ok(()) => {
-            let mut tally = Tally::one(run(advisories(&mut deny(&program))));
+            let mut tally = Tally::one(run(&mut advisories(deny(&program))));
             // What is patched is a folder to cargo-deny, of which there are no advisories.
             if let Some(manifest) = third_party::manifest_of_published() {
                 let mut deny = deny(&program);
                 deny.arg("--manifest-path").arg(manifest);
-                tally += Tally::one(run(advisories(&mut deny)
-                    .arg("--config")
-                    .arg(workspace::root().join("deny.toml"))));
+                tally += Tally::one(run(&mut advisories(deny)));
             }
             tally
         }
@@ -57,8 +55,11 @@ fn deny(program: &Path) -> Command {
     command
 }
 
-fn advisories(deny: &mut Command) -> &mut Command {
-    deny.args(["check", "--disable-fetch", "advisories"])
+fn advisories(mut deny: Command) -> Command {
+    // What was fetched is to be used, and no more to be fetched.
+    deny.arg("--offline").arg("--config").arg(workspace::root().join("deny.toml"));
+    deny.args(["check", "advisories"]);
+    deny
 }
 
 fn fetch_advisories(program: &Path) -> Result<(), String> {

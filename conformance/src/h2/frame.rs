@@ -27,6 +27,7 @@ pub(super) const SETTINGS_ENABLE_PUSH: u16 = 2;
 pub(super) const SETTINGS_MAX_CONCURRENT_STREAMS: u16 = 3;
 pub(super) const SETTINGS_INITIAL_WINDOW_SIZE: u16 = 4;
 pub(super) const SETTINGS_MAX_FRAME_SIZE: u16 = 5;
+pub(super) const SETTINGS_ENABLE_CONNECT_PROTOCOL: u16 = 8;
 
 pub(super) const PROTOCOL_ERROR: u32 = 1;
 pub(super) const FLOW_CONTROL_ERROR: u32 = 3;

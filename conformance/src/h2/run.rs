@@ -31,6 +31,13 @@ pub(super) fn verdict(case: &Case, target: &Target, path: &str) -> Verdict {
                     return Verdict::Failed { expected: said(want), came };
                 }
             }
+            Step::Says(id, value) => {
+                let came = connection.setting(*id, 0);
+                if came != *value {
+                    let expected = format!("setting {id} is {value}");
+                    return Verdict::Failed { expected, came: came.to_string() };
+                }
+            }
             Step::TooManyStreams => {
                 if !connection.says(SETTINGS_MAX_CONCURRENT_STREAMS) {
                     return Verdict::Skipped("the target sets no limit on streams".into());
@@ -82,7 +89,7 @@ impl Requests<'_> {
                 let block = hpack::literals(&fields);
                 (0..*count).flat_map(|n| frame(HEADERS, END_HEADERS, n * 2 + 1, &block)).collect()
             }
-            Step::TooManyStreams | Step::NoPreface | Step::Want(_) => Vec::new(),
+            Step::TooManyStreams | Step::Says(..) | Step::NoPreface | Step::Want(_) => Vec::new(),
         }
     }
 
@@ -165,6 +172,8 @@ fn settles(frame: &Frame, want: &Want) -> bool {
         Want::PingAck(_) => frame.kind == PING,
         Want::GoAway(_) => frame.kind == GOAWAY,
         Want::Reset(_) => frame.kind == RST_STREAM,
+        // An answer that is no refusal, whatever comes behind it.
+        Want::Refusal(_) => frame.kind == HEADERS && hpack::status(&frame.payload).is_some(),
         _ => false,
     }
 }

@@ -34,6 +34,8 @@ pub(crate) enum Step {
     TooManyStreams,
     /// So many requests, from stream 1 on, that are refused before their bodies ended.
     RefusedEarly(u32),
+    /// This setting has this value.
+    Says(u16, u32),
     /// First step: no preface, no settings.
     NoPreface,
     /// Waits for it; the case fails if it does not come.

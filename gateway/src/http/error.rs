@@ -38,6 +38,10 @@ pub enum GatewayError {
     Connect,
     /// An expectation other than 100-continue.
     Expectation,
+    /// A WebSocket's handshake that is none; why.
+    WebsocketHandshake(&'static str),
+    /// A WebSocket of another version than 13.
+    WebsocketVersion,
     /// A body in a coding other than chunked.
     TransferCoding,
     /// The request was here before.
@@ -67,7 +71,7 @@ pub struct Told {
 
 impl GatewayError {
     /// All reasons, for the metrics.
-    pub const REASONS: [&'static str; 26] = [
+    pub const REASONS: [&'static str; 28] = [
         "bad_path",
         "bad_host",
         "misdirected",
@@ -76,6 +80,8 @@ impl GatewayError {
         "too_many_fields",
         "connect_refused",
         "expectation_failed",
+        "websocket_handshake",
+        "websocket_version",
         "transfer_coding",
         "loop",
         "no_route",
@@ -129,6 +135,16 @@ impl GatewayError {
                 StatusCode::EXPECTATION_FAILED,
                 "expectation_failed",
                 "the only expectation that is met is 100-continue",
+            ),
+            Self::WebsocketHandshake(why) => Told {
+                status: StatusCode::BAD_REQUEST,
+                reason: "websocket_handshake",
+                detail: format!("the WebSocket's handshake is not valid: {why}"),
+            },
+            Self::WebsocketVersion => told(
+                StatusCode::UPGRADE_REQUIRED,
+                "websocket_version",
+                "the only version of WebSocket that is spoken is 13",
             ),
             Self::TransferCoding => told(
                 StatusCode::NOT_IMPLEMENTED,
@@ -187,6 +203,9 @@ impl GatewayError {
         if told.status == StatusCode::SERVICE_UNAVAILABLE {
             // A service that comes back is routed within a second.
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if told.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(http::header::SEC_WEBSOCKET_VERSION, super::websocket::VERSION);
         }
         if told.status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(
@@ -282,6 +301,8 @@ mod tests {
             (GatewayError::TooManyFields { limit: 1 }, 431, "too_many_fields"),
             (GatewayError::Connect, 405, "connect_refused"),
             (GatewayError::Expectation, 417, "expectation_failed"),
+            (GatewayError::WebsocketHandshake("x"), 400, "websocket_handshake"),
+            (GatewayError::WebsocketVersion, 426, "websocket_version"),
             (GatewayError::TransferCoding, 501, "transfer_coding"),
             (GatewayError::Loop, 508, "loop"),
             (GatewayError::Upstream(Failure::ClosedDuringBody), 502, "upstream_closed"),

@@ -115,7 +115,7 @@ async fn answer(story: &mut Story, mut parts: Parts, mut body: RequestBody) -> R
     // Nothing is awaited from here to the first attempt: once this worker takes up another table, nobody begins with this one.
     let table = worker.tables.current();
     let limits = &story.settings.limits;
-    let handshake = websocket::take(&mut parts, &mut worker.random.borrow_mut());
+    let handshake = websocket::take(&mut parts, &mut worker.random.borrow_mut())?;
     target::check(&parts.uri, &parts.method, limits.target_bytes)?;
     headers::check_count(&parts.headers, limits.header_count)?;
     let host = target::host(&parts.uri, &parts.headers, parts.version)?;
@@ -179,6 +179,10 @@ async fn answer(story: &mut Story, mut parts: Parts, mut body: RequestBody) -> R
     match handshake {
         Some(handshake) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Ok(Outcome::Switched { response, handshake, timeouts })
+        }
+        // There, any 2xx would be a yes (RFC 8441 5).
+        Some(handshake) if handshake.over_http2() && response.status().is_success() => {
+            Err(GatewayError::Upstream(Failure::BadAnswer))
         }
         _ => Ok(Outcome::Answered { response, service }),
     }
@@ -269,11 +273,15 @@ fn refuse(
     let close = story.has_unread_body() && !story.turn.is_stream();
     story.turn.clock().stream(story.settings.keep_alive, Tick::MAX);
     let reason_header = story.settings.reason_header;
-    let response = if story.asked.grpc {
+    let mut response = if story.asked.grpc {
         grpc::refusal(&told, reason_header)
     } else {
         GatewayError::response(&told, request_id, reason_header, close)
     };
+    // RFC 9110 15.5.22; HTTP/2 has no such fields.
+    if told.status == StatusCode::UPGRADE_REQUIRED && !story.turn.is_stream() {
+        websocket::ask(response.headers_mut());
+    }
     response.map(|body| DownstreamBody::own(body, story))
 }
 

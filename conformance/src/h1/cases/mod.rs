@@ -11,6 +11,7 @@ mod paths;
 mod forwarding;
 mod limits;
 mod upstream;
+mod websocket;
 
 use super::table::Case;
 
@@ -27,4 +28,5 @@ pub(super) const ALL: &[&[Case]] = &[
     forwarding::CASES,
     limits::CASES,
     upstream::CASES,
+    websocket::CASES,
 ];

@@ -5,9 +5,16 @@ mod rfc9113;
 mod rfc9113_messages;
 mod hpack;
 mod hardening;
+mod websocket;
 
 use super::table::Case;
 
 /// Every table.
-pub(super) const ALL: &[&[Case]] =
-    &[generic::CASES, rfc9113::CASES, rfc9113_messages::CASES, hpack::CASES, hardening::CASES];
+pub(super) const ALL: &[&[Case]] = &[
+    generic::CASES,
+    rfc9113::CASES,
+    rfc9113_messages::CASES,
+    hpack::CASES,
+    hardening::CASES,
+    websocket::CASES,
+];

@@ -1,0 +1,33 @@
+//! A WebSocket's handshake (RFC 6455 4.2): what is one opens a tunnel when the service agrees, and nothing else does.
+
+use crate::case::Level::{Must, Ours};
+use crate::h1::table::Check::{Closed, Either, Got, GotNot, Lacks, Nothing, Open, Requests, Saw, Status};
+use crate::h1::table::Step::{Await, Send};
+use crate::h1::table::{Case, answered, case};
+use crate::upstream::Answer::{Bytes, BytesAndClose};
+
+const ROW: &str = "hardening: Upgrade";
+const AGREED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+const NO_VERSION: &[u8] = b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n";
+const BAD: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+const DECLINED: &[u8] = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno";
+
+#[rustfmt::skip]
+pub(super) const CASES: &[Case] = &[
+    answered("ws/handshake", "RFC 6455 4.2.2", Must, "a handshake that the service agrees to", BytesAndClose(AGREED), &[Send(b"GET /{t} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\r\n")], &[Got("http/1.1 101 "), Got("upgrade: websocket\r\n"), Got("connection: upgrade\r\n"), Got("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"), Saw("upgrade: websocket\r\n"), Saw("sec-websocket-key: dghlihnhbxbszsbub25jzq==\r\n"), Saw("sec-websocket-version: 13\r\n"), Saw("sec-websocket-protocol: chat\r\n"), Closed]),
+    answered("ws/tokens-in-any-case", "RFC 6455 4.2.1", Must, "the tokens in any case, among others", BytesAndClose(AGREED), &[Send(b"GET /{t} HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, UPGRADE\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")], &[Got("http/1.1 101 "), Closed]),
+    answered("ws/version", "RFC 6455 4.4", Must, "a version that is not spoken: 426, and which one is", Bytes(NO_VERSION), &[Send(b"GET /{t} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 8\r\n\r\n")], &[Status(&[426]), Got("sec-websocket-version: 13\r\n")]),
+    answered("ws/426-names-upgrade", "RFC 9110 15.5.22", Must, "426 says what to upgrade to", Bytes(NO_VERSION), &[Send(b"GET /{t} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 8\r\n\r\n")], &[Status(&[426]), Got("upgrade: websocket\r\n"), Got("connection: upgrade\r\n")]),
+    answered("ws/no-version", "RFC 6455 4.2.1", Must, "no version", Bytes(BAD), &[Send(b"GET /{t} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")], &[Status(&[400, 426])]),
+    answered("ws/no-key", "RFC 6455 4.2.1", Must, "no key", Bytes(BAD), &[Send(b"GET /{t} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n")], &[Status(&[400])]),
+    answered("ws/no-key-agreed", ROW, Ours, "no key, and a service that agrees all the same", BytesAndClose(AGREED), &[Send(b"GET /{t} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n")], &[GotNot(" 101 "), Status(&[400, 502])]),
+    answered("ws/short-key", ROW, Ours, "a key that is not of 16 bytes", BytesAndClose(AGREED), &[Send(b"GET /{t} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")], &[GotNot(" 101 "), Status(&[400, 502])]),
+    answered("ws/two-keys", "RFC 6455 11.3.1", Ours, "two keys", BytesAndClose(AGREED), &[Send(b"GET /{t} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")], &[GotNot(" 101 "), Status(&[400, 502])]),
+    answered("ws/version-agreed", ROW, Ours, "a version of a draft, and a service that agrees to it", BytesAndClose(AGREED), &[Send(b"GET /{t} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 7\r\n\r\n")], &[GotNot(" 101 "), Status(&[400, 426, 502])]),
+    answered("ws/refused-is-no-tunnel", ROW, Ours, "what follows a refused handshake is a request like any other", Bytes(NO_VERSION), &[Send(b"GET /{t} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 777\r\n\r\n"), Await(b"\r\n\r\n"), Send(b"GET /{t}/2 HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n")], &[Status(&[426, 400]), Lacks("6.6.6.6")]),
+    answered("ws/declined", "RFC 6455 4.2.2", Must, "a service that declines answers as it likes, and the connection goes on", Bytes(DECLINED), &[Send(b"GET /{t} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")], &[Status(&[403]), Requests(1), Open]),
+    answered("ws/other-protocol", ROW, Ours, "a service that switches to something else", BytesAndClose(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"), &[Send(b"GET /{t} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")], &[Status(&[502]), GotNot(" 101 ")]),
+    answered("ws/post", "RFC 6455 4.2.1", Ours, "a handshake is a GET", BytesAndClose(AGREED), &[Send(b"POST /{t} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n")], &[GotNot(" 101 ")]),
+    case("ws/http10", "RFC 9110 7.8", Must, "Upgrade in HTTP/1.0 is ignored", &[Send(b"GET /{t} HTTP/1.0\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")], &[GotNot(" 101 "), Lacks("upgrade: websocket"), Either(&[Status(&[200])], &[Status(&[400]), Nothing])]),
+    case("ws/no-connection-token", "RFC 9110 7.8", Ours, "Upgrade that Connection does not name asks for nothing", &[Send(b"GET /{t} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")], &[Status(&[200, 400]), Lacks("upgrade: websocket")]),
+];
