@@ -237,11 +237,14 @@ fn nginx(service: SocketAddr, folder: TempDir) -> Result<Running, String> {
     let _ = write!(
         text,
         "upstream service {{ server {service} max_fails=0; keepalive 32; }}\n\
+         map $http_upgrade $upgrade {{ ~*^websocket$ websocket; default \"\"; }}\n\
+         map $upgrade $connection_option {{ websocket upgrade; default \"\"; }}\n\
          client_max_body_size 8m; client_header_timeout 1s; client_body_timeout 1500ms; send_timeout 1500ms;\n\
          proxy_next_upstream off; merge_slashes off;\n\
          server {{ listen {h1}; listen {h2c} http2; listen {h2} ssl http2;\n\
          ssl_certificate {chain}; ssl_certificate_key {key};\n\
-         location / {{ proxy_pass http://service; proxy_http_version 1.1; proxy_set_header Connection \"\";\n\
+         location / {{ proxy_pass http://service; proxy_http_version 1.1;\n\
+         proxy_set_header Upgrade $upgrade; proxy_set_header Connection $connection_option;\n\
          proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $remote_addr;\n\
          proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host; }} }} }}\n"
     );
