@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::Diagnostic;
 use crate::place::Place;
-use crate::suggest;
+use crate::{suggest, values};
 
 /// Bytes of a text: room for tens of thousands of routes, and a bound on what a wrong file can cost.
 pub(crate) const TEXT_BYTES: usize = 4 * 1024 * 1024;
@@ -312,6 +312,60 @@ impl<'a, 't> Section<'a, 't> {
         let section = Section { path, at: value.span(), table };
         section.only(reading, known);
         Some(section)
+    }
+
+    /// Every table below the table `key`, with its name, which is a word.
+    pub(crate) fn named_sections(
+        &self,
+        reading: &mut Reading<'_>,
+        key: &str,
+        known: &[&'static str],
+    ) -> Vec<(String, Section<'a, 't>)> {
+        let Some(value) = self.table.get(key) else { return Vec::new() };
+        let path = self.path_of(key);
+        let right = format!("each one is a section with a name of its own: [{path}.NAME]");
+        let Some(table) = value.get_ref().as_table() else {
+            reading.mistake(&value.span(), format!("`{path}` is {}", kind(value.get_ref())), right);
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for (name, value) in table {
+            let text: &str = name.get_ref();
+            let path = format!("{path}.{}", shown(text));
+            if !values::is_word(text) {
+                let wrong = format!("`{path}` has no usable name");
+                reading.mistake(&name.span(), wrong, values::WORD_FORM);
+            } else if let Some(table) = value.get_ref().as_table() {
+                let section = Section { path, at: name.span(), table };
+                section.only(reading, known);
+                sections.push((text.to_owned(), section));
+            } else {
+                let wrong = format!("`{path}` is {}", kind(value.get_ref()));
+                reading.mistake(&value.span(), wrong, right.clone());
+            }
+        }
+        sections
+    }
+
+    /// Where the table `name` below the table `key` stands.
+    pub(crate) fn place_within(&self, key: &str, name: &str) -> Option<Range<usize>> {
+        let table = self.table.get(key)?.get_ref().as_table()?;
+        table.get_key_value(name).map(|(key, _)| key.span())
+    }
+
+    /// Whether `key` is this text.
+    pub(crate) fn is_text(&self, key: &str, text: &str) -> bool {
+        self.table.get(key).and_then(|value| value.get_ref().as_str()) == Some(text)
+    }
+
+    /// Whether `key` is a list.
+    pub(crate) fn is_list(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.get_ref().as_array().is_some())
+    }
+
+    /// Whether `key` is a table.
+    pub(crate) fn is_table(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.get_ref().as_table().is_some())
     }
 
     /// Every table of the array of tables `key`, in the order of the text.

@@ -35,6 +35,15 @@ pub(crate) fn text<'v>(value: &'v DeValue<'_>) -> Outcome<&'v str> {
     Ok(text)
 }
 
+/// How words are written, for messages.
+pub(crate) const WORD_FORM: &str = "give 1 to 64 characters of A-Z a-z 0-9 . _ : -";
+
+/// Whether `text` can be a name.
+pub(crate) fn is_word(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
+    (1..=64).contains(&text.len()) && text.bytes().all(plain)
+}
+
 /// `true` or `false`.
 pub(crate) fn boolean(value: &DeValue<'_>) -> Outcome<bool> {
     value

@@ -8,12 +8,21 @@ use vertice_config::keys::{Key, SectionKeys};
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/config.md");
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/examples/gateway.toml");
 
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+fn env() -> Env {
+    Env::from([("CI_API_KEY", SECRET), ("JWT_SECRET_KEY", SECRET)])
+}
+
 fn load(text: &str) -> GatewayConfig {
-    resolve(Some(("g.toml", text)), &Env::default(), &Flags::default()).unwrap_or_else(|mistakes| {
+    resolve(Some(("g.toml", text)), &env(), &Flags::default()).unwrap_or_else(|mistakes| {
         let shown: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         panic!("{text}\n{}", shown.join("\n"))
     })
 }
+
+/// Of another key than [`SECRET`].
+const SHA256: &str = "\"0000000000000000000000000000000000000000000000000000000000000000\"";
 
 /// The smallest file in which `line` of `section` can stand.
 fn file_with(section: &SectionKeys, key: &Key, value: &str) -> String {
@@ -26,6 +35,13 @@ fn file_with(section: &SectionKeys, key: &Key, value: &str) -> String {
         "[upstream_tls]" | "[service.tls]" => &[("client_cert", "\"/c\""), ("client_key", "\"/k\"")],
         "[[service]]" => &[("name", "\"ab\""), ("fallback", "[]")],
         "[[route]]" => &[("name", "\"r\""), ("service", "\"ab\""), ("prefix", "\"/x\"")],
+        "[[api_key]]" if matches!(key.name, "key_file" | "key_env") => &[("name", "\"k\"")],
+        "[[api_key]]" => &[("name", "\"k\""), ("sha256", SHA256)],
+        "[jwt.NAME]" if matches!(key.name, "secret_env" | "secret_file") => &[("algorithms", "[\"HS256\"]")],
+        "[jwt.NAME]" if key.name == "algorithms" => &[("secret_env", "\"JWT_SECRET_KEY\"")],
+        "[jwt.NAME]" if matches!(key.name, "jwks_file" | "jwks_url") => &[("algorithms", "[\"ES256\"]")],
+        "[jwt.NAME]" => &[("jwks_file", "\"/j\""), ("algorithms", "[\"ES256\"]")],
+        "[forward_auth.NAME]" => &[("service", "\"ab\"")],
         _ => &[],
     };
     let mut body = String::new();
@@ -44,7 +60,14 @@ fn file_with(section: &SectionKeys, key: &Key, value: &str) -> String {
     if section.header.is_empty() {
         format!("{line}{listener}")
     } else {
-        format!("{listener}{parent}{}\n{body}{line}", section.header)
+        // What is defined must be used.
+        let user = match section.header {
+            "[[api_key]]" => "[policies]\nauth = { api_key = true }\n",
+            "[jwt.NAME]" => "[policies]\nauth = { jwt = \"NAME\" }\n",
+            "[forward_auth.NAME]" => "[policies]\nauth = { forward = \"NAME\" }\n",
+            _ => "",
+        };
+        format!("{listener}{parent}{}\n{body}{line}{user}", section.header)
     }
 }
 
@@ -56,12 +79,16 @@ fn keys() -> impl Iterator<Item = (&'static SectionKeys, &'static Key)> {
 fn every_example_of_the_page_is_accepted_and_changes_something() {
     let dir = tempfile::tempdir().unwrap();
     let token = dir.path().join("token");
-    std::fs::write(&token, "t").unwrap();
+    std::fs::write(&token, SECRET).unwrap();
     for (section, key) in keys() {
-        let example = if key.name == "token_file" { format!("{token:?}") } else { key.example.to_owned() };
+        let example = if ["token_file", "key_file", "secret_file"].contains(&key.name) {
+            format!("{token:?}")
+        } else {
+            key.example.to_owned()
+        };
         let with = file_with(section, key, &example);
         let without = with.replace(&format!("{} = {example}\n", key.name), "");
-        let plain = resolve(Some(("g.toml", &without)), &Env::default(), &Flags::default());
+        let plain = resolve(Some(("g.toml", &without)), &env(), &Flags::default());
         let changed = plain.is_err() || format!("{:?}", load(&with)) != format!("{:?}", plain.unwrap());
         assert!(changed, "{} of {} changes nothing", key.name, section.header);
     }

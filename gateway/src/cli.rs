@@ -1,16 +1,21 @@
-//! The command line: `run`, `upgrade`, `check`, `explain`, `demo`.
+//! The command line: `run`, `upgrade`, `check`, `explain`, `hash-key`, `demo`.
 
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use vertice_config::Env;
+use vertice_config::gateway::policy::KeyHash;
 use vertice_config::gateway::{Flags, ListenAddress};
 use vertice_gateway::credentials::CredentialError;
 use vertice_gateway::reload::origin::Origin;
 use vertice_gateway::{app, demo, explain, upgrade};
 use vertice_process::logging::{self, LogFormat};
+
+/// Bytes of a key that are read; longer ones are refused by the gateway, too.
+const KEY_BYTES: u64 = 1024;
 
 /// The front door of all services, which it finds in the registry by name.
 #[derive(Parser)]
@@ -30,6 +35,8 @@ enum Command {
     Check(CheckFlags),
     /// Ask a running gateway where a request would go, and why not elsewhere
     Explain(ExplainFlags),
+    /// Read an API key from standard input and print what `sha256` of an [[api_key]] is for it
+    HashKey,
     /// A registry, a few services with sidecars and a gateway, to try things out
     Demo(DemoFlags),
 }
@@ -105,6 +112,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Explain(flags) => {
             on_runtime(explain::ask(flags.admin, &flags.method, &flags.url, &flags.headers))
         }
+        Command::HashKey => hash_key(),
         Command::Demo(flags) => on_runtime(demo::run(flags.self_check)),
     };
     match done {
@@ -163,6 +171,22 @@ fn origin(flags: &RunFlags) -> Origin {
     Origin { file: flags.config.clone(), flags: said, env: Env::capture() }
 }
 
+fn hash_key() -> Result<(), String> {
+    let mut text = String::new();
+    std::io::stdin()
+        .take(KEY_BYTES)
+        .read_to_string(&mut text)
+        .map_err(|error| format!("no key could be read from standard input: {error}"))?;
+    let key = text.trim_end_matches(['\r', '\n']);
+    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(
+            "give one key on standard input: letters, digits and signs of ASCII, without spaces".into()
+        );
+    }
+    println!("{}", KeyHash::of(key.as_bytes()).to_hex());
+    Ok(())
+}
+
 fn check(path: &Path) -> Result<(), String> {
     let origin = Origin { file: Some(path.to_owned()), flags: Flags::default(), env: Env::capture() };
     let config = origin.read().map_err(|mistakes| mistakes.join("\n"))?;
@@ -174,7 +198,11 @@ fn check(path: &Path) -> Result<(), String> {
         lines.join("\n")
     };
     let credentials = app::Credentials::load(&config, 1, None).map_err(|errors| in_lines(&errors))?;
+    let policies = app::load_policies(&config, None).map_err(|errors| errors.join("\n"))?;
     let now_s = vertice_process::clock::unix_ms() / 1000;
+    for warning in policies.keys().warnings(now_s) {
+        println!("warning: {warning}");
+    }
     for warning in credentials.https().flat_map(|tls| tls.warnings(now_s)) {
         println!("warning: {warning}");
     }

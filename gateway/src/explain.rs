@@ -85,6 +85,9 @@ fn text(answer: &Value) -> String {
     if let Some(to) = answer.pointer("/route/to") {
         lines.push(format!("goes to: {}", word(to)));
     }
+    for policy in list(&answer["route"], "policies") {
+        lines.push(format!("policy: {}", word(policy)));
+    }
     for (key, what) in [("request_headers", "request"), ("response_headers", "answer")] {
         for change in list(&answer["route"], key) {
             lines.push(format!("header of the {what}: {}", word(change)));

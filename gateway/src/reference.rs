@@ -13,6 +13,7 @@ use vertice_registry_client::View;
 
 use crate::admin::{self, AdminState};
 use crate::http::error::GatewayError;
+use crate::policy::Refusal;
 use crate::reload::state::ConfigState;
 use crate::route::path::PathError;
 use crate::table::{Published, Table};
@@ -78,9 +79,9 @@ fn all() -> Vec<GatewayError> {
         GatewayError::TransferCoding,
         GatewayError::Loop,
         GatewayError::NoRoute,
-        GatewayError::NoEndpoint,
-        GatewayError::Stale,
     ]);
+    all.extend(Refusal::all().into_iter().map(GatewayError::Refused));
+    all.extend([GatewayError::NoEndpoint, GatewayError::Stale]);
     all.extend(failures.map(GatewayError::Upstream));
     all
 }
@@ -120,6 +121,7 @@ fn sample() -> Result<Arc<AdminState>, String> {
         health: Arc::default(),
         doors: Arc::new([]),
         tls: Arc::default(),
+        policies: Arc::default(),
         registry_url: ServiceUrl::parse("http://registry:8888").map_err(|rule| rule.to_string())?,
         releases,
         config: Arc::new(ConfigState::new(Arc::new(config), "nowhere".into())),

@@ -15,6 +15,7 @@
 pub mod edges;
 pub mod echo;
 pub mod frames;
+pub mod guarded;
 pub mod http;
 pub mod http2;
 pub mod inventory;
@@ -27,4 +28,5 @@ pub mod scripted;
 pub mod streamed;
 pub mod system;
 pub mod tls;
+pub mod tokens;
 pub mod wait;

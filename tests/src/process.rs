@@ -125,7 +125,7 @@ impl Drop for Program {
 }
 
 /// Where the program `name` was built: beside the folder that this test's executable is in.
-fn path_of(name: &str) -> PathBuf {
+pub fn path_of(name: &str) -> PathBuf {
     let this = std::env::current_exe().unwrap();
     let path = this.parent().and_then(|deps| deps.parent()).unwrap().join(name);
     assert!(path.is_file(), "{} is missing: run `cargo build --workspace --bins` first", path.display());

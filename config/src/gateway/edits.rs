@@ -139,7 +139,7 @@ impl HeaderEdit {
 }
 
 /// A field's name, unless it is not an operator's to change.
-fn name(text: &str, message: Message) -> Outcome<HeaderName> {
+pub(super) fn name(text: &str, message: Message) -> Outcome<HeaderName> {
     let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| {
         Wrong::new(
             format!("has the name {}", shorten(text)),

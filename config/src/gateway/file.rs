@@ -12,6 +12,7 @@ use super::{
     TimeoutsConfig, UpstreamTlsConfig, access_log, defaults, edits, health, limits, listeners, policy,
     registry, routes, services, timeouts, upstream_tls,
 };
+use crate::env::Env;
 use crate::keys::{Key, names};
 use crate::reader::{Reading, Said, Section};
 use crate::values;
@@ -20,7 +21,7 @@ use crate::values;
 pub(super) const WORKERS: RangeInclusive<usize> = 1..=1024;
 
 /// The sections that stand below the top-level keys.
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 15] = [
     "listener",
     "admin",
     "registry",
@@ -30,6 +31,9 @@ const SECTIONS: [&str; 12] = [
     "health",
     "upstream_tls",
     "headers",
+    "api_key",
+    "jwt",
+    "forward_auth",
     "policies",
     "service",
     "route",
@@ -139,7 +143,7 @@ pub(super) struct Wanted {
 }
 
 /// Reads every section.
-pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, wanted: Wanted) -> FileSpec {
+pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, env: &Env, wanted: Wanted) -> FileSpec {
     let known: Vec<&'static str> = names(KEYS).into_iter().chain(SECTIONS).collect();
     root.only(reading, &known);
     if wanted.listener && root.place_of("listener").is_none() {
@@ -166,10 +170,11 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, wanted: Wa
     let services = services::read(reading, root, &upstream_tls);
     let headers = edits::read_general(reading, root);
     let limits = limits::read(limits.as_ref(), reading);
-    let policies = policy::read(reading, root);
+    let policies = policy::read(reading, root, env);
     let bases =
         routes::Bases { timeouts, edits: &headers, body_bytes: limits.body_bytes, policies: &policies };
     let routes = routes::read(reading, root, &bases);
+    policy::judge_unused(reading, root, &policies, &routes);
     FileSpec {
         listeners,
         admin,

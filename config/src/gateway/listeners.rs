@@ -156,12 +156,9 @@ pub(super) fn read_admin(reading: &mut Reading<'_>, root: &Section<'_, '_>) -> O
 /// A name for logs and metrics: what needs no quoting in either.
 pub(super) fn word(value: &DeValue<'_>) -> Outcome<String> {
     let text = values::text(value)?;
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
-    if text.len() > 64 || !text.bytes().all(plain) {
-        return Err(Wrong::new(
-            format!("is {}", vertice_registry_api::name::shorten(text)),
-            "give 1 to 64 characters of A-Z a-z 0-9 . _ : -",
-        ));
+    if !values::is_word(text) {
+        let wrong = format!("is {}", vertice_registry_api::name::shorten(text));
+        return Err(Wrong::new(wrong, values::WORD_FORM));
     }
     Ok(text.to_owned())
 }

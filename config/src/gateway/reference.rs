@@ -59,6 +59,22 @@ pub const SECTIONS: &[SectionKeys] = &[
         keys: edits::KEYS,
     },
     SectionKeys {
+        header: "[[api_key]]",
+        what: "A key of a program that asks, in `X-API-Key`; one section per key. The variable `MAXIMUS_API_KEY` adds one, named \
+               `maximus`, with all scopes.",
+        keys: policy::API_KEY_KEYS,
+    },
+    SectionKeys {
+        header: "[jwt.NAME]",
+        what: "An issuer of tokens that come as `Authorization: Bearer`.",
+        keys: policy::JWT_KEYS,
+    },
+    SectionKeys {
+        header: "[forward_auth.NAME]",
+        what: "A service that decides about each request before it goes on: 2xx lets it go on, every other answer goes to the client.",
+        keys: policy::FORWARD_AUTH_KEYS,
+    },
+    SectionKeys {
         header: "[policies]",
         what: "Who may ask, how often, and for what, where a route says nothing else; also for `/v2/{service}/`. How policies \
                work together: [policies](../policies.md).",

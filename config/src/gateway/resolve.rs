@@ -26,7 +26,7 @@ pub fn resolve(file: Option<(&str, &str)>, env: &Env, flags: &Flags) -> Result<G
     // No file says as much as an empty one.
     let (name, text) = file.unwrap_or_default();
     let (config, in_file) = Reading::of(name, text, |reading, root| {
-        let said_file = file::read(reading, root, wanted);
+        let said_file = file::read(reading, root, env, wanted);
         let (mut config, claims) = merge(said_file, said_env, flags, flag_place);
         claims::judge(&claims, reading, &mut others);
         add_fallbacks(&mut config, env);

@@ -145,6 +145,7 @@ pub(super) const KEYS: &[Key] = &[
         what: "Bytes of a request's body; 413 beyond.",
         why: "Most services take small bodies, and one takes uploads.",
     },
+    policy::AUTH,
     Key {
         name: "timeouts",
         kind: "table",

@@ -50,6 +50,7 @@ impl Collector for Snapshot {
         holds(state, &mut encoder)?;
         health(state, &mut encoder)?;
         services(state, &mut encoder)?;
+        policies(state, &mut encoder)?;
         tls(state, &mut encoder)
     }
 }
@@ -402,6 +403,29 @@ fn tls(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
             let labels = [("listener", tls.name.as_str()), ("file", file.as_str())];
             ConstGauge::new(seconds_until(expires_s)).encode(metric.encode_family(&labels)?)?;
         }
+    }
+    Ok(())
+}
+
+fn policies(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+    let policies = state.policies.get();
+    let help = "Time until an API key expires; below zero: since when it is over";
+    let mut metric = encoder.encode_descriptor("api_key_expiry_seconds", help, None, MetricType::Gauge)?;
+    for (key, expires_s) in policies.keys().expiries() {
+        ConstGauge::new(seconds_until(expires_s)).encode(metric.encode_family(&[("key", key)])?)?;
+    }
+    let help = "Readings of an issuer's key set that failed";
+    let mut metric = encoder.encode_descriptor("jwks_failures", help, None, MetricType::Counter)?;
+    for jwks in policies.published() {
+        ConstCounter::new(jwks.stats().0).encode(metric.encode_family(&[("issuer", jwks.name.as_str())])?)?;
+    }
+    let help =
+        "Age of an issuer's key set; past `max_stale`, and while there is none, its tokens are refused";
+    let mut metric = encoder.encode_descriptor("jwks_age_seconds", help, None, MetricType::Gauge)?;
+    for jwks in policies.published() {
+        let Some(age) = jwks.stats().1 else { continue };
+        ConstGauge::new(age.as_secs_f64())
+            .encode(metric.encode_family(&[("issuer", jwks.name.as_str())])?)?;
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ use vertice_registry_client::View;
 use crate::discovery::release::Release;
 use crate::health::HealthStats;
 use crate::listener::accept::Door;
+use crate::policy::PoliciesNow;
 use crate::reload::ReloadOrder;
 use crate::reload::state::ConfigState;
 use crate::table::Published;
@@ -41,6 +42,8 @@ pub struct AdminState {
     pub health: Arc<HealthStats>,
     /// HTTPS of the listeners that have it.
     pub tls: Arc<TlsListeners>,
+    /// Keys and issuers.
+    pub policies: Arc<PoliciesNow>,
     /// Loads by worker.
     pub doors: Arc<[Door]>,
     /// Which registry.

@@ -41,6 +41,7 @@ pub fn route_json(route: &Route, table: &Table) -> Value {
             .map(|h| json!({"name": h.name.as_str(), "value": h.value.as_ref().and_then(|v| v.to_str().ok())}))
             .collect::<Vec<_>>(),
         "to": goal(&route.action, table),
+        "policies": route.policies.as_ref().map(|policies| policies.shown()),
         "request_headers": changed(&route.edits.request),
         "response_headers": changed(&route.edits.response),
         "built_in": route.built_in,

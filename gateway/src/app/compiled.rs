@@ -9,7 +9,7 @@ use vertice_config::gateway::{GatewayConfig, PathPattern, RouteAction, ServiceCo
 
 use crate::discovery::update::Fallbacks;
 use crate::health::Reporter;
-use crate::policy::Policies;
+use crate::policy::{Policies, PoliciesNow};
 use crate::reload::state::ConfigState;
 use crate::route::{Action, Edits, FixedAnswer, OwnAnswer, Route, Routes, edit_list};
 use crate::table::compile::Fixed;
@@ -26,6 +26,8 @@ pub(super) struct Lasting {
     pub(super) via: HeaderValue,
     pub(super) health: Reporter,
     pub(super) state: Arc<ConfigState>,
+    /// What is shown of policies.
+    pub(super) policies: Arc<PoliciesNow>,
     /// What is shown of HTTPS.
     pub(super) tls: Arc<TlsListeners>,
 }
@@ -34,6 +36,7 @@ pub(super) struct Lasting {
 pub(super) fn settings(
     config: &GatewayConfig,
     lasting: &Lasting,
+    policies: &Policies,
     policy: AddressPolicy,
     log: Option<SyncSender<Vec<u8>>>,
 ) -> Settings {
@@ -44,6 +47,7 @@ pub(super) fn settings(
         trusted_proxies: config.trusted_proxies.clone(),
         reason_header: config.reason_header,
         response_edits: edit_list(&config.headers.response),
+        guard: policies.guard(),
         via: lasting.via.clone(),
         policy,
         health: lasting.health.under(&config.health),
@@ -64,7 +68,8 @@ pub(super) fn fixed(
         RouteAction::Service { service, .. } => Some(service.clone()),
         RouteAction::Redirect(_) | RouteAction::Answer(_) => None,
     });
-    let configured: BTreeSet<_> = named.chain(of_routes).collect();
+    let deciding = config.policies.forward_auth.iter().map(|forward| forward.service.clone());
+    let configured: BTreeSet<_> = named.chain(of_routes).chain(deciding).collect();
     Fixed { workers, configured, policy, newcomers_wait: config.health.active, tls: Some(tls) }
 }
 

@@ -45,6 +45,8 @@ pub enum StartError {
     },
     /// Certificates, keys or authorities cannot be used.
     Credentials(Vec<CredentialError>),
+    /// What policies name in files cannot be used.
+    Policies(Vec<String>),
     /// The system gave us no thread.
     Thread(std::io::Error),
 }
@@ -85,6 +87,7 @@ impl fmt::Display for StartError {
                 }
                 Ok(())
             }
+            Self::Policies(errors) => f.write_str(&errors.join("\n")),
             Self::Thread(error) => write!(f, "a worker thread cannot be started: {error}"),
         }
     }

@@ -1,8 +1,10 @@
 //! The parts list: what a gateway process is made of, how it starts and how it ends.
 
+mod api_keys;
 mod compiled;
 mod credentials;
 mod error;
+mod jwks;
 mod reload;
 pub mod run;
 
@@ -50,6 +52,7 @@ use crate::worker::{self, Drain, Settings, Told};
 use compiled::Lasting;
 pub use credentials::Credentials;
 pub use error::StartError;
+pub use jwks::load as load_policies;
 
 /// What a worker may be told before it listens; a start tells it of every listener.
 const TOLD: usize = 64;
@@ -107,7 +110,7 @@ pub async fn start(
     let admin_address = admin_socket.as_ref().map(|(_, address)| *address);
     let policy = AddressPolicy::of(&entries, admin_address.into_iter().chain(registry_address));
     let fixed = compiled::fixed(&config, count, policy.clone(), credentials.upstream.clone());
-    let policies = Policies::of(&config.policies, None);
+    let policies = load_policies(&config, None).map_err(StartError::Policies)?;
     let table = first(&fixed, |services| compiled::routes(&config, &policies, |name| services.slot(name)));
     let (published, graveyard) = Published::new(table, count);
     tasks::spawn("free-tables", free_tables(graveyard));
@@ -144,18 +147,14 @@ pub async fn start(
     let (reporter, notices) = Reporter::new(&config.health);
     let running = Arc::new(config);
     let state = Arc::new(ConfigState::new(running.clone(), origin.shown()));
-    let lasting = Lasting {
-        workers: count,
-        via: http::HeaderValue::try_from(format!("1.1 vertice-{:016x}", fastrand::u64(..)))
-            .unwrap_or(http::HeaderValue::from_static("1.1 vertice")),
-        health: reporter,
-        state: state.clone(),
-        tls: Arc::default(),
-    };
+    let lasting = lasting(count, reporter, state.clone());
     lasting.tls.show(credentials.https());
+    lasting.policies.show(&policies);
     credentials.watch(None);
+    jwks::keep_reading(&policies, None, &credentials.upstream);
+    api_keys::warn(&policies);
     let log = running.access_log.as_ref().map(open_log).transpose()?;
-    let settings = compiled::settings(&running, &lasting, policy.clone(), log);
+    let settings = compiled::settings(&running, &lasting, &policies, policy.clone(), log);
     let Started { threads, doors, told } = start_workers(count, &published, &metrics, &settings, &stopped)?;
 
     let health = Arc::new(HealthStats::default());
@@ -171,6 +170,7 @@ pub async fn start(
         health,
         doors,
         tls: lasting.tls.clone(),
+        policies: lasting.policies.clone(),
         registry_url,
         releases,
         config: state,
@@ -199,6 +199,19 @@ pub async fn start(
         asked,
         handing_over: false,
     })
+}
+
+/// What no configuration changes.
+fn lasting(workers: usize, health: Reporter, state: Arc<ConfigState>) -> Lasting {
+    Lasting {
+        workers,
+        via: http::HeaderValue::try_from(format!("1.1 vertice-{:016x}", fastrand::u64(..)))
+            .unwrap_or(http::HeaderValue::from_static("1.1 vertice")),
+        health,
+        state,
+        policies: Arc::default(),
+        tls: Arc::default(),
+    }
 }
 
 /// Every listener of the configuration: sockets that were inherited where there are some, new ones elsewhere.

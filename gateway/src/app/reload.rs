@@ -6,10 +6,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use vertice_config::gateway::GatewayConfig;
 
-use super::{Credentials, Gateway, StartError, compiled, open_log};
+use super::{Credentials, Gateway, StartError, api_keys, compiled, jwks, open_log};
 use crate::discovery::order::{Order, Reconfigure};
 use crate::health::driver::HealthRules;
-use crate::policy::Policies;
 use crate::reload::plan::needs_a_new_process;
 use crate::reload::state::{Cause, ReloadOutcome, Reloaded};
 use crate::upstream::AddressPolicy;
@@ -76,6 +75,7 @@ impl Gateway {
             .listeners
             .prepare(&wanted.listeners, &credentials.listeners)
             .map_err(|error| failed(error.into()))?;
+        let policies = super::load_policies(&wanted, Some(&self.policies)).map_err(invalid)?;
         let log = wanted.access_log.as_ref().map(open_log).transpose().map_err(failed)?;
 
         // Nothing below can fail.
@@ -84,12 +84,15 @@ impl Gateway {
         }
         let own = self.admin.as_ref().map(|admin| admin.address).into_iter().chain(self.registry);
         let policy = AddressPolicy::of(&self.listeners.addresses_with(&next), own);
-        self.tell(&compiled::settings(&wanted, &self.lasting, policy.clone(), log)).await;
+        self.tell(&compiled::settings(&wanted, &self.lasting, &policies, policy.clone(), log)).await;
         let wanted = Arc::new(wanted);
         credentials.watch(Some(&self.credentials));
         self.lasting.tls.show(credentials.https());
         self.credentials = credentials;
-        self.policies = Policies::of(&wanted.policies, Some(&self.policies));
+        jwks::keep_reading(&policies, Some(&self.policies), &self.credentials.upstream);
+        api_keys::warn(&policies);
+        self.lasting.policies.show(&policies);
+        self.policies = policies;
         self.reroute(&wanted, policy.clone()).await;
         let rules = HealthRules { rules: wanted.health, policy };
         self.health_rules.send_if_modified(|before| {

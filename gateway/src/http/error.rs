@@ -71,7 +71,7 @@ pub struct Told {
 
 impl GatewayError {
     /// All reasons, for the metrics.
-    pub const REASONS: [&'static str; 28] = [
+    pub const REASONS: [&'static str; 39] = [
         "bad_path",
         "bad_host",
         "misdirected",
@@ -85,6 +85,17 @@ impl GatewayError {
         "transfer_coding",
         "loop",
         "no_route",
+        "key_missing",
+        "key_wrong",
+        "key_expired",
+        "token_missing",
+        "token_invalid",
+        "token_expired",
+        "token_keys_unavailable",
+        "auth_denied",
+        "auth_unavailable",
+        "scope_missing",
+        "tenant_wrong",
         "no_endpoint",
         "stale",
         "resolve_failed",
@@ -288,6 +299,7 @@ fn failure_told(failure: Failure) -> Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::jwt::TokenFault;
 
     /// One row per variant.
     #[test]
@@ -307,6 +319,18 @@ mod tests {
             (GatewayError::Loop, 508, "loop"),
             (GatewayError::Upstream(Failure::ClosedDuringBody), 502, "upstream_closed"),
             (GatewayError::NoRoute, 404, "no_route"),
+            (GatewayError::Refused(Refusal::KeyMissing), 403, "key_missing"),
+            (GatewayError::Refused(Refusal::KeyWrong), 401, "key_wrong"),
+            (GatewayError::Refused(Refusal::KeyExpired), 401, "key_expired"),
+            (GatewayError::Refused(Refusal::TokenMissing), 401, "token_missing"),
+            (GatewayError::Refused(Refusal::Token(TokenFault::Signature)), 401, "token_invalid"),
+            (GatewayError::Refused(Refusal::Token(TokenFault::Expired)), 401, "token_expired"),
+            (GatewayError::Refused(Refusal::TokenKeysUnavailable), 503, "token_keys_unavailable"),
+            (GatewayError::Refused(Refusal::Denied { unauthenticated: true }), 401, "auth_denied"),
+            (GatewayError::Refused(Refusal::Denied { unauthenticated: false }), 403, "auth_denied"),
+            (GatewayError::Refused(Refusal::AuthUnavailable), 503, "auth_unavailable"),
+            (GatewayError::Refused(Refusal::ScopeMissing), 403, "scope_missing"),
+            (GatewayError::Refused(Refusal::TenantWrong), 403, "tenant_wrong"),
             (GatewayError::NoEndpoint, 503, "no_endpoint"),
             (GatewayError::Stale, 503, "stale"),
             (GatewayError::Upstream(Failure::Resolve), 502, "resolve_failed"),

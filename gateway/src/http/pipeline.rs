@@ -131,7 +131,7 @@ async fn answer(story: &mut Story, mut parts: Parts, mut body: RequestBody) -> R
     let view =
         RequestView { host: &host, path: parts.uri.path(), method: &parts.method, headers: &parts.headers };
     let route = table.routes.find(&view).ok_or(GatewayError::NoRoute)?;
-    story.edits = route.edits.response.clone();
+    story.edits.clone_from(&route.edits.response);
     story.note(|notes| {
         notes.host = host.to_string();
         notes.route = Some(route.name.clone());
@@ -145,12 +145,18 @@ async fn answer(story: &mut Story, mut parts: Parts, mut body: RequestBody) -> R
             return Ok(Outcome::Own(answer));
         }
     }
-    let (service, target) = match direct(&table, route, &parts.uri)? {
+    let (mut service, target) = match direct(&table, route, &parts.uri)? {
         Direction::Service { service, target } => (service, target),
         Direction::Own(what) => return own::answer(story, what, &table, &parts).await.map(Outcome::Own),
         Direction::Fixed(answer) => return Ok(Outcome::Own(own::fixed(answer))),
         Direction::Redirect(status, location) => return Ok(Outcome::Own(own::redirect(status, &location))),
     };
+    // A policy may have waited for a service: endpoints are those of now.
+    if route.policies.is_some()
+        && let Some(now) = worker.tables.current().services.by_name(service.name.as_str())
+    {
+        service = now.clone();
+    }
     story.note(|notes| notes.service = Some(service.clone()));
     // A call is a stream of messages, each of which its service limits.
     if let Some(limit) = route.body_bytes.filter(|_| !story.asked.grpc)
@@ -165,6 +171,7 @@ async fn answer(story: &mut Story, mut parts: Parts, mut body: RequestBody) -> R
     headers::settle_host(&mut parts.headers, parts.uri.authority(), service.name.as_str());
     pass_on_via(&mut parts.headers, &story.settings.via)?;
     tell_who_asks(story, &mut parts.headers);
+    tell_what_policies_say(story, &mut parts.headers);
     if let Some(changes) = &route.edits.request {
         edits::apply(changes, &mut parts.headers);
     }
@@ -189,11 +196,23 @@ async fn answer(story: &mut Story, mut parts: Parts, mut body: RequestBody) -> R
 }
 
 /// Takes away what a client claims of itself, and says what is known of it.
-fn tell_who_asks(story: &Story, headers: &mut http::HeaderMap) {
+pub(super) fn tell_who_asks(story: &Story, headers: &mut http::HeaderMap) {
     let connection = story.turn.connection();
     connection.peer.tell(headers);
     if let Some(client) = connection.security.as_ref().and_then(|security| security.client.as_ref()) {
         client.tell(headers);
+    }
+}
+
+/// Takes away what only policies may say, whatever the route, and says what those of this one found out.
+fn tell_what_policies_say(story: &Story, headers: &mut http::HeaderMap) {
+    if let Some(guard) = &story.settings.guard {
+        guard.strip(headers);
+    }
+    if let Some(admission) = &story.admission {
+        for (name, value) in &admission.request_fields {
+            headers.append(name, value.clone());
+        }
     }
 }
 

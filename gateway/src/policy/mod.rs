@@ -3,6 +3,13 @@
 //! [`admit`] is the one function that tells their order. What it decides from is pure; the one thing that it asks of others
 //! (an authorisation service) it asks through its caller, who has connections.
 
+mod api_key;
+mod auth;
+pub mod forward;
+mod guard;
+mod identity;
+pub mod jwt;
+mod policies;
 mod refusal;
 
 use std::sync::Arc;
@@ -11,17 +18,28 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
-use vertice_config::gateway::policy::{PoliciesConfig, RoutePoliciesConfig};
 
+pub use api_key::ApiKeys;
+pub use auth::Auth;
+use forward::ForwardAuth;
+pub use guard::Guard;
+pub use identity::Identity;
+pub use policies::{Policies, PoliciesNow};
 pub use refusal::Refusal;
 
-/// What a process has of its policies: what several routes and all workers share, and what outlives a reload.
-#[derive(Clone, Debug, Default)]
-pub struct Policies {}
-
 /// The policies of one route.
-#[derive(Clone, Debug)]
-pub struct RoutePolicies {}
+#[derive(Debug)]
+pub struct RoutePolicies {
+    /// Who may ask; `None`: everybody.
+    auth: Option<Auth>,
+}
+
+impl RoutePolicies {
+    /// What they are, in their order, for people.
+    pub fn shown(&self) -> Vec<String> {
+        self.auth.iter().map(|auth| format!("auth: {auth}")).collect()
+    }
+}
 
 /// A request as policies see it; its head is theirs to change.
 #[derive(Debug)]
@@ -30,17 +48,37 @@ pub struct Asking<'a> {
     pub parts: &'a mut Parts,
     /// The host in normal form.
     pub host: &'a str,
+    /// Seconds since 1970.
+    pub now_s: u64,
+    /// A gRPC call, which is told errors in its terms.
+    pub is_grpc: bool,
 }
 
 /// What is known of a request once it was looked at.
 #[derive(Debug, Default)]
 pub struct Admission {
-    /// Who asks, for the log.
-    pub who: Option<Arc<str>>,
+    /// Who asks: nobody known, one, or several where a route wants all of its ways.
+    pub who: Vec<Arc<Identity>>,
     /// What the service is told, in the place of what the client may have claimed.
     pub request_fields: Vec<(HeaderName, HeaderValue)>,
     /// What the client is told, in refusals as well.
     pub answer_fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Admission {
+    /// Who asks, for the log.
+    pub fn names(&self) -> Option<Arc<str>> {
+        auth::names(&self.who)
+    }
+}
+
+/// Whether a service lets a request in.
+#[derive(Debug)]
+pub struct Question<'a> {
+    /// The service and the rules.
+    pub forward: &'a ForwardAuth,
+    /// The request that is asked about.
+    pub asked: &'a Parts,
 }
 
 /// Why a request goes no further.
@@ -48,20 +86,8 @@ pub struct Admission {
 pub enum Stop {
     /// It is refused.
     Refused(Refusal),
-    /// It is answered.
-    Answered(Response<Bytes>),
-}
-
-impl Policies {
-    /// Of `config`; what `before` has under the same rules is kept.
-    pub fn of(_config: &PoliciesConfig, _before: Option<&Self>) -> Self {
-        Self {}
-    }
-
-    /// Those of one route; `None`: it has none, and its requests pay one look.
-    pub fn route(&self, config: &RoutePoliciesConfig) -> Option<Arc<RoutePolicies>> {
-        (*config != RoutePoliciesConfig::default()).then(|| Arc::new(RoutePolicies {}))
-    }
+    /// It is answered, here or by the service that decides.
+    Answered(Box<Response<Bytes>>),
 }
 
 /// Looks at a request that found its route. What it learns on the way stays in `admission`, whatever comes of it.
@@ -71,15 +97,19 @@ impl Policies {
 /// 1. the client's address
 /// 2. CORS: a preflight is answered here, it has no key
 /// 3. the rate of the client's address
-/// 4. who asks: an API key, a token, an authorisation service
+/// 4. who asks: an API key, a token, an authorisation service, which `ask` asks
 /// 5. the rate of who asks, and of the route
 /// 6. what it may ask for: scopes, tenant, kind of body
-#[allow(clippy::unused_async, reason = "stages that wait are about to come")]
 pub async fn admit(
-    _policies: &RoutePolicies,
-    _asking: &mut Asking<'_>,
-    _admission: &mut Admission,
+    policies: &RoutePolicies,
+    asking: &mut Asking<'_>,
+    admission: &mut Admission,
+    ask: impl AsyncFnOnce(Question<'_>) -> Option<Response<Bytes>>,
 ) -> Result<(), Stop> {
+    if let Some(auth) = &policies.auth {
+        auth.who_asks(asking, admission, ask).await?;
+        auth.may_ask(asking, admission)?;
+    }
     Ok(())
 }
 
@@ -95,3 +125,6 @@ impl From<Refusal> for Stop {
         Self::Refused(refusal)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,7 +90,16 @@ pub struct WorkerMetrics {
     /// Time from a request's head to its answer's.
     pub head_seconds: Histogram,
     classes: [Counter; 5],
-    reasons: [Counter; GatewayError::REASONS.len()],
+    reasons: Reasons,
+}
+
+#[derive(Debug)]
+struct Reasons([Counter; GatewayError::REASONS.len()]);
+
+impl Default for Reasons {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Counter::default()))
+    }
 }
 
 impl WorkerMetrics {
@@ -104,7 +113,7 @@ impl WorkerMetrics {
     /// Counts an answer that the gateway made itself.
     pub fn refused(&self, reason: &str) {
         if let Some((_, counter)) =
-            GatewayError::REASONS.iter().zip(&self.reasons).find(|(r, _)| **r == reason)
+            GatewayError::REASONS.iter().zip(&self.reasons.0).find(|(r, _)| **r == reason)
         {
             counter.one();
         }
@@ -126,6 +135,6 @@ impl WorkerMetrics {
 
     /// Answers that the gateway made itself, by reason.
     pub fn reasons(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        GatewayError::REASONS.into_iter().zip(self.reasons.iter().map(Counter::get))
+        GatewayError::REASONS.into_iter().zip(self.reasons.0.iter().map(Counter::get))
     }
 }

@@ -78,7 +78,16 @@ impl UpstreamTls {
 
     /// How an endpoint of `service` at `url` is connected to; an `http` URL asks for none.
     pub fn endpoint(&self, service: &ServiceName, url: &ServiceUrl) -> Result<EndpointTls, String> {
-        let service = self.services.get(service).unwrap_or(&self.general).clone();
+        Self::towards(self.services.get(service).unwrap_or(&self.general), url)
+    }
+
+    /// How what is at `url` and is no service of its own is connected to.
+    pub fn general(&self, url: &ServiceUrl) -> Result<EndpointTls, String> {
+        Self::towards(&self.general, url)
+    }
+
+    fn towards(service: &Arc<ServiceTls>, url: &ServiceUrl) -> Result<EndpointTls, String> {
+        let service = service.clone();
         let name = match (&service.config.server_name, url.host()) {
             (Some(name), _) => ServerName::try_from(name.trim_matches(['[', ']']).to_owned()),
             (None, Host::Name(name)) => ServerName::try_from(name.to_string()),

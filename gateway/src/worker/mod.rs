@@ -18,6 +18,7 @@ use vertice_config::gateway::LimitsConfig;
 use crate::health::{Reporter, Testimony};
 use crate::listener::entrance::Entrance;
 use crate::listener::socket::ListenSocket;
+use crate::policy::Guard;
 use crate::reload::state::ConfigState;
 use crate::route::EditList;
 use crate::table::{CachedTable, Endpoint};
@@ -42,6 +43,8 @@ pub struct Settings {
     pub reason_header: bool,
     /// What is changed in answers of no route.
     pub response_edits: EditList,
+    /// What no client may say, because services believe it of us; `None`: nothing.
+    pub guard: Option<Arc<Guard>>,
     /// Our signature in requests that we pass on: protocol and a name that no other process has.
     pub via: http::HeaderValue,
     /// Where connections may not go.
