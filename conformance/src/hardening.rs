@@ -118,8 +118,8 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "policy on repeated fields: all values are judged",
         &["field/repeated-order"],
-        &["gateway/src/route/index.rs"],
-        "policies other than routes, which do not exist yet",
+        &["gateway/src/route/index.rs", "gateway/src/policy/tests.rs", "tests/tests/policies_api_keys.rs"],
+        "",
     ),
     row(
         "open redirect through Host or //",
@@ -136,10 +136,36 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "JWT: alg none, key confusion, jku/jwk/kid, expiry, audience, issuer, huge tokens",
         &[],
-        &[],
-        "the gateway verifies no tokens yet",
+        &[
+            "tests/tests/policies_jwt.rs",
+            "gateway/src/policy/jwt/tests.rs",
+            "fuzz/src/targets/credentials.rs",
+        ],
+        "",
     ),
-    row("JWKS down, slow, huge, rotating", &[], &[], "the gateway verifies no tokens yet"),
+    row(
+        "JWKS down, slow, huge, rotating",
+        &[],
+        &["tests/tests/policies_jwt.rs", "gateway/src/policy/jwt/tests.rs"],
+        "",
+    ),
+    row(
+        "identity fields from clients, on any route and in any spelling; API keys that reach services or logs",
+        &[],
+        &[
+            "tests/tests/policies_api_keys.rs",
+            "tests/tests/policies_jwt.rs",
+            "tests/tests/policies_forward_auth.rs",
+            "gateway/src/policy/guard.rs",
+        ],
+        "",
+    ),
+    row(
+        "a service that decides: down, slow, large, malformed",
+        &[],
+        &["tests/tests/policies_forward_auth.rs"],
+        "",
+    ),
     row(
         "endpoints that point to loopback, link-local, metadata, ourselves, mapped forms, names that rebind",
         &[],

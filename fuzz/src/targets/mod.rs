@@ -2,6 +2,7 @@
 
 mod config;
 mod contract;
+mod credentials;
 mod headers;
 mod paths;
 mod proxy_protocol;
@@ -25,6 +26,9 @@ pub const ALL: &[Target] = &[
     paths::HOST,
     paths::TARGET,
     proxy_protocol::HEADER,
+    credentials::TOKEN,
+    credentials::KEY_SET,
+    credentials::QUERY_KEY,
     headers::REQUEST,
     headers::RESPONSE,
     headers::TRAILERS,
