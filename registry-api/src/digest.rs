@@ -11,6 +11,9 @@ use sha2::{Digest as _, Sha256};
 use crate::instance::Instance;
 use crate::name::RuleError;
 
+/// Room for what an instance with some labels has.
+const USUAL_BYTES: usize = 512;
+
 /// A sum of content hashes. 32 hex digits on the wire.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -49,10 +52,11 @@ impl SetDigest {
 
 /// Hashes every field that `Instance` carries, each with its length, so that no two contents run together.
 fn content_hash(instance: &Instance) -> u128 {
-    let mut hasher = Sha256::new();
-    let mut field = |bytes: &[u8]| {
-        hasher.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
-        hasher.update(bytes);
+    // Hashed in one go: thirty pieces of some bytes each take as long to hand over as to hash.
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    let mut field = |field: &[u8]| {
+        bytes.extend_from_slice(&u64::try_from(field.len()).unwrap_or(u64::MAX).to_le_bytes());
+        bytes.extend_from_slice(field);
     };
     field(instance.service.as_str().as_bytes());
     field(instance.instance_id.as_str().as_bytes());
@@ -81,7 +85,7 @@ fn content_hash(instance: &Instance) -> u128 {
     field(&instance.lease.ttl_s.to_le_bytes());
     field(&instance.registered_at_ms.to_le_bytes());
     field(instance.registered_by.as_bytes());
-    let full = hasher.finalize();
+    let full = Sha256::digest(&bytes);
     full.iter().take(16).fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte))
 }
 
