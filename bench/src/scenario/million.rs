@@ -157,14 +157,12 @@ fn place(number: u32) -> String {
 /// Everything in it but labels: an instance of the usual kind.
 fn registration(number: u32) -> Vec<u8> {
     let (service, place, zone) = (service(number), place(number), number % 3);
-    let body = json!({
-        "url": format!("http://{place}"),
-        "incarnation": 1_u64 << 56 | u64::from(number),
-        "zone": format!("zone-{zone}"),
-        "version": "1.4.2",
-        "ttl": TTL_S,
-    });
-    request("PUT", &format!("/v1/services/{service}/instances/{place}"), &body.to_string())
+    let incarnation = 1_u64 << 56 | u64::from(number);
+    // By hand: building a document for it would cost the registry, on the same cores, more than a microsecond.
+    let body = format!(
+        r#"{{"url":"http://{place}","incarnation":{incarnation},"zone":"zone-{zone}","version":"1.4.2","ttl":{TTL_S}}}"#
+    );
+    request("PUT", &format!("/v1/services/{service}/instances/{place}"), &body)
 }
 
 fn request(method: &str, target: &str, body: &str) -> Vec<u8> {

@@ -71,7 +71,7 @@ impl Store {
         if self.slots.len() >= self.limits.instances {
             return Err(Refusal::Full { what: "instances", limit: self.limits.instances });
         }
-        if !self.services.contains_key(wanted.service.as_str()) && self.services.len() >= self.limits.services
+        if self.services.len() >= self.limits.services && !self.services.contains_key(wanted.service.as_str())
         {
             return Err(Refusal::Full { what: "services", limit: self.limits.services });
         }
