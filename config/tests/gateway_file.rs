@@ -307,7 +307,7 @@ fn timeouts_limits_and_access_log() {
     ));
     assert_eq!(config.timeouts.connect, Duration::from_millis(250));
     assert_eq!(config.timeouts.total, Some(Duration::from_mins(1)));
-    assert_eq!(config.limits.header_bytes, 16384);
+    assert_eq!(config.limits.clients.header_bytes, 16384);
     assert_eq!(config.access_log, Some(AccessLogConfig::Stdout));
     assert_eq!(accepted(&with_listener("[access_log]\nstdout = false")).access_log, None);
 }
@@ -640,7 +640,7 @@ fn route_names_matches_and_timeouts() {
         "[timeouts]\nconnect = \"1s\"\nidle = \"9s\"\n[[route]]\nname = \"r\"\nservice = \"core\"\npath = \"/\"\n\
          [route.timeouts]\nfirst_byte = \"120s\"\nidle = \"8s\"",
     ));
-    let timeouts = config.routes[0].timeouts;
+    let timeouts = config.routes[0].timeouts.over(&config.timeouts);
     assert_eq!(
         (timeouts.connect, timeouts.first_byte, timeouts.idle, timeouts.total),
         (Duration::from_secs(1), Duration::from_mins(2), Duration::from_secs(8), None)

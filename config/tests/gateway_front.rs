@@ -3,7 +3,7 @@
 
 use http::StatusCode;
 use vertice_config::Env;
-use vertice_config::gateway::{Flags, GatewayConfig, HeaderEdit, Mistake, RouteAction, resolve};
+use vertice_config::gateway::{Bound, Flags, GatewayConfig, HeaderEdit, Mistake, RouteAction, resolve};
 
 fn read(text: &str) -> Result<GatewayConfig, Vec<String>> {
     resolve(Some(("g.toml", text)), &Env::default(), &Flags::default())
@@ -280,26 +280,75 @@ fn limits_have_bounds_and_most_can_be_none() {
             ("connection_requests = 0", "2:23: `limits.connection_requests` is 0", "or \"none\""),
             ("connection_age = 5", "2:18: `limits.connection_age` is 5", "or \"none\""),
             ("resets = 0", "2:10: `limits.resets` is 0", "from 1 to 10000"),
+            ("min_response_rate = 0", "2:21: `limits.min_response_rate` is 0", "or \"none\""),
             ("min_body_rate = \"1 MB\"", "2:17: `limits.min_body_rate` is '1 MB'", "or \"none\""),
         ],
         limits,
     );
     let none = accepted(&limits(
         "body_bytes = \"none\"\nconnections_per_address = \"none\"\nconnection_requests = \"none\"\n\
-         connection_age = \"none\"\nmin_body_rate = \"none\"",
+         connection_age = \"none\"\nmin_body_rate = \"none\"\nmin_response_rate = \"none\"",
     ))
-    .limits;
+    .limits
+    .clients;
     assert_eq!(
         (none.body_bytes, none.connections_per_address, none.connection_requests, none.connection_age),
         (None, None, None, None)
     );
-    assert_eq!(none.min_body_rate, None);
+    assert_eq!((none.min_body_rate, none.min_response_rate), (None, None));
     let text = format!(
         "{}{}",
         limits("body_bytes = \"1KiB\""),
         "[[route]]\nname = \"r\"\nprefix = \"/a\"\nservice = \"core\"\n"
     );
-    for (own, bytes) in [("", Some(1024)), ("body_bytes = 0", Some(0)), ("body_bytes = \"none\"", None)] {
+    for (own, bytes) in [
+        ("", None),
+        ("body_bytes = 0", Some(Bound::At(0))),
+        ("body_bytes = \"none\"", Some(Bound::Unlimited)),
+    ] {
         assert_eq!(accepted(&format!("{text}{own}")).routes[0].body_bytes, bytes, "{own}");
     }
+}
+
+#[test]
+fn a_listener_has_limits_and_timeouts_of_its_own_over_the_general_ones_and_under_those_of_routes() {
+    let listener = |own: &str| format!("[[listener]]\naddress = \"127.0.0.1:1\"\n{own}\n");
+    judge(
+        &[
+            (
+                "limits = { header_count = 1 }",
+                "3:27: `listener.limits.header_count` is 1",
+                "from 10 to 10000",
+            ),
+            ("limits = { connections = 5 }", "3:12: `listener.limits.connections` is not a key", ""),
+            ("limits = { drain_timeout = \"1s\" }", "3:12: `listener.limits.drain_timeout` is not a key", ""),
+            ("timeouts = { idle = 1 }", "3:21: `listener.timeouts.idle` is 1", "\"500ms\""),
+            (
+                "timeouts = { total = \"1s\" }",
+                "3:22: `listener.timeouts.total` (1s) is shorter than `first_byte` (60s), which could never run out",
+                "at least `first_byte`",
+            ),
+            (
+                "limits = { header_bytes = \"8KiB\" }",
+                "3:27: `listener.limits.target_bytes` (16384) is more than `header_bytes` (8192)",
+                "at most `header_bytes`",
+            ),
+        ],
+        listener,
+    );
+    let config = accepted(
+        "[[listener]]\naddress = \"127.0.0.1:1\"\nlimits = { body_bytes = \"none\", keep_alive = \"5s\" }\n\
+         timeouts = { idle = \"7s\" }\n\
+         [[listener]]\naddress = \"127.0.0.1:2\"\n\
+         [limits]\nbody_bytes = 10\nheader_count = 50\n[timeouts]\nconnect = \"1s\"\nidle = \"9s\"\n\
+         [[route]]\nname = \"r\"\nprefix = \"/a\"\nservice = \"core\"\ntimeouts = { connect = \"3s\" }\n",
+    );
+    let [own, plain] = config.listeners.as_slice() else { panic!("{config:?}") };
+    assert_eq!(plain.rules.limits, config.limits.clients);
+    assert_eq!(plain.rules.timeouts, config.timeouts);
+    let seconds = std::time::Duration::from_secs;
+    assert_eq!(own.rules.limits.body_bytes, None);
+    assert_eq!((own.rules.limits.keep_alive, own.rules.limits.header_count), (seconds(5), 50));
+    let route = config.routes[0].timeouts.over(&own.rules.timeouts);
+    assert_eq!((route.connect, route.idle, own.rules.timeouts.connect), (seconds(3), seconds(7), seconds(1)));
 }

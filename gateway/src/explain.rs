@@ -93,6 +93,20 @@ fn text(answer: &Value) -> String {
             lines.push(format!("header of the {what}: {}", word(change)));
         }
     }
+    for limits in list(answer, "limits") {
+        let body =
+            limits["body_bytes"].as_u64().map_or("any number of".to_owned(), |bytes| bytes.to_string());
+        let times = &limits["timeouts"];
+        lines.push(format!(
+            "at listener {}: {body} bytes of a body; connect {}, first byte {}, idle {}, stream idle {}, total {}",
+            word(&limits["listener"]),
+            word(&times["connect"]),
+            word(&times["first_byte"]),
+            word(&times["idle"]),
+            word(&times["stream_idle"]),
+            times["total"].as_str().unwrap_or("none"),
+        ));
+    }
     if answer["service"].is_object() {
         let age = answer.pointer("/service/last_proof_age_seconds").and_then(Value::as_f64);
         let age = age.map_or("not from a registry".to_owned(), |age| format!("vouched for {age:.1} s ago"));

@@ -11,6 +11,7 @@ use crate::error::SourceError;
 use crate::http::Client;
 use crate::registration::calls;
 use crate::registration::judge::{self, Verdict};
+use crate::token::Token;
 
 /// The service under which every canary stands. It never takes requests.
 pub const CANARY_SERVICE: &str = "vertice-canary";
@@ -27,7 +28,7 @@ pub struct CanaryConfig {
     /// Where it is.
     pub url: ServiceUrl,
     /// Sent as `X-Registry-Token`.
-    pub token: Option<String>,
+    pub token: Token,
     /// The writer's name; the entry's instance id.
     pub id: InstanceId,
     /// The wall clock at the start of this process in milliseconds since 1970.
@@ -110,7 +111,7 @@ async fn run(
     mut stop: watch::Receiver<bool>,
     state: watch::Sender<CanaryState>,
 ) {
-    let (client, entry) = match (Client::new(&config.url, config.token.as_deref()), entry(&config)) {
+    let (client, entry) = match (Client::new(&config.url, &config.token), entry(&config)) {
         (Ok(client), Some(entry)) => (client, entry),
         (Err(error), _) => {
             state.send_replace(CanaryState::Refused(error.to_string()));
@@ -189,7 +190,7 @@ mod tests {
     fn an_entry_carries_its_number_and_takes_no_requests() {
         let config = CanaryConfig {
             url: ServiceUrl::parse("http://r:1").unwrap(),
-            token: None,
+            token: Token::default(),
             id: id("gateway-1"),
             started_unix_ms: 5,
             request_timeout: Duration::from_secs(1),

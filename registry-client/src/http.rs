@@ -8,6 +8,7 @@ use reqwest::tls::Version;
 use vertice_registry_api::{Scheme, ServiceUrl};
 
 use crate::error::SourceError;
+use crate::token::Token;
 
 /// The original's header of the token; ours reads it too.
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-registry-token");
@@ -22,6 +23,7 @@ const IDLE: Duration = Duration::from_secs(50);
 #[derive(Clone)]
 pub(crate) struct Client {
     base: String,
+    token: Token,
     http: reqwest::Client,
 }
 
@@ -39,17 +41,8 @@ pub struct Answer {
 impl Client {
     /// Builds a client that takes no proxy from the environment and follows no redirect: a registry does neither, and
     /// the token must not follow one.
-    pub(crate) fn new(url: &ServiceUrl, token: Option<&str>) -> Result<Self, SourceError> {
-        let mut headers = HeaderMap::new();
-        if let Some(token) = token {
-            let mut value = HeaderValue::from_str(token).map_err(|_| {
-                SourceError::Client("the token has characters that no header can carry".into())
-            })?;
-            value.set_sensitive(true);
-            headers.insert(TOKEN_HEADER, value);
-        }
+    pub(crate) fn new(url: &ServiceUrl, token: &Token) -> Result<Self, SourceError> {
         let builder = reqwest::Client::builder()
-            .default_headers(headers)
             .user_agent(concat!("vertice/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -63,7 +56,7 @@ impl Client {
             Scheme::Https => builder.tls_version_min(Version::TLS_1_2).https_only(true),
         };
         let http = builder.build().map_err(|error| SourceError::Client(chain(&error)))?;
-        Ok(Self { base: url.to_string(), http })
+        Ok(Self { base: url.to_string(), token: token.clone(), http })
     }
 
     /// Sends a request and reads the whole answer within `deadline`, at most `limit` bytes of it.
@@ -104,6 +97,9 @@ impl Client {
         deadline: Duration,
     ) -> Result<reqwest::Response, SourceError> {
         let mut request = self.http.request(method, format!("{}{path}", self.base));
+        if let Some(token) = self.token.header()? {
+            request = request.header(TOKEN_HEADER, token);
+        }
         if let Some(body) = body {
             request = request.header(http::header::CONTENT_TYPE, "application/json").body(body);
         }

@@ -20,6 +20,7 @@ use crate::error::SourceError;
 use crate::event::{Authority, Event, SourceKind};
 use crate::http::Client;
 use crate::poll;
+use crate::token::Token;
 use identify::{Identity, identify};
 use replica::Replica;
 use report::Report;
@@ -38,7 +39,7 @@ pub struct SourceConfig {
     /// Where it is.
     pub url: ServiceUrl,
     /// Sent as `X-Registry-Token`.
-    pub token: Option<String>,
+    pub token: Token,
     /// The deadline of one request, without the time that a long poll waits by intent.
     pub request_timeout: Duration,
     /// Between two reads of the list of names; only a polled registry.
@@ -136,7 +137,7 @@ async fn run(
 ) {
     let mut driver = Driver { config, backoff: RECONNECT, random: fastrand::Rng::new(), resync, events };
     let client = loop {
-        match Client::new(&driver.config.url, driver.config.token.as_deref()) {
+        match Client::new(&driver.config.url, &driver.config.token) {
             Ok(client) => break client,
             Err(error) => driver.failed(error).await,
         }
@@ -172,8 +173,7 @@ async fn listen(driver: &mut Driver, mut client: Client) {
                     let progressed = current.position() != position;
                     if matches!(end, WatchEnd::Asked) {
                         // The connection is what is doubted: the next read must not come over it.
-                        client =
-                            Client::new(&driver.config.url, driver.config.token.as_deref()).unwrap_or(client);
+                        client = Client::new(&driver.config.url, &driver.config.token).unwrap_or(client);
                     }
                     after_watch(driver, end, progressed).await;
                 }

@@ -13,7 +13,7 @@ use vertice_registry_client::{Canary, CanaryConfig, CanaryState};
 fn start(script: &Script) -> Canary {
     Canary::start(CanaryConfig {
         url: script.url(),
-        token: Some("t0ken".into()),
+        token: Some("t0ken".to_owned()).into(),
         id: InstanceId::parse("gateway-1").unwrap(),
         started_unix_ms: 1000,
         request_timeout: Duration::from_secs(5),

@@ -137,6 +137,13 @@ impl Gateway {
         gateway
     }
 
+    /// Where the listener `name` is.
+    pub async fn listener(&mut self, name: &str) -> SocketAddr {
+        let of_it = format!("listener=\"{name}\"");
+        let pick = |line: &str| address_in(line, "listening").filter(|_| line.contains(&of_it));
+        self.program.line("a listener's address", pick).await
+    }
+
     /// Waits until it is ready.
     pub async fn ready(&self) {
         eventually(PATIENCE, "the gateway is ready", async || {

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{HealthConfig, LimitsConfig, TimeoutsConfig};
+use super::{ClientLimits, HealthConfig, LimitsConfig, TimeoutsConfig};
 
 /// Loopback: nothing is reachable from outside before somebody asks for it.
 pub(crate) const LISTEN: SocketAddr = loopback(8000);
@@ -34,16 +34,23 @@ pub(crate) const TIMEOUTS: TimeoutsConfig = TimeoutsConfig {
     total: None,
 };
 
-/// Limits on clients where nothing else is said.
+/// Limits where nothing else is said.
 pub(crate) const LIMITS: LimitsConfig = LimitsConfig {
+    // At about 25 KiB per idle connection this is 1.2 GiB: a machine's worth, and below usual file-descriptor limits.
+    connections: 50_000,
+    // What Kubernetes grants between SIGTERM and SIGKILL by default.
+    drain_timeout: Duration::from_secs(30),
+    clients: CLIENTS,
+};
+
+/// Those of clients.
+const CLIENTS: ClientLimits = ClientLimits {
     // Twice what nginx takes with its default buffers (4 x 8 KiB), room for fat cookies and tokens.
     header_bytes: 64 * 1024,
     // Browsers send about 20, a chain of proxies adds as many; what has more is an attack on the header map.
     header_count: 100,
     // Longer than any browser or log line wants, far below the 64 KiB where the URI type ends.
     target_bytes: 16 * 1024,
-    // At about 25 KiB per idle connection this is 1.2 GiB: a machine's worth, and below usual file-descriptor limits.
-    connections: 50_000,
     // Room for a load balancer or a whole carrier behind one address; still no one address takes all places.
     connections_per_address: Some(20_000),
     // Connections that live for ever pile up on the workers, and on the processes, that were there first.
@@ -55,6 +62,8 @@ pub(crate) const LIMITS: LimitsConfig = LimitsConfig {
     body_bytes: Some(1024 * 1024 * 1024),
     // The worst phone sends more; a client that sends less holds its place on purpose.
     min_body_rate: Some(100),
+    // A fifth of what the slowest phone line (GPRS) takes; who takes less holds our buffers and a service's connection.
+    min_response_rate: Some(1024),
     // What browsers and gRPC clients count on (RFC 9113 5.1.2 wants at least 100).
     streams: 128,
     // A head fits into a few packets; a client that needs longer is broken or holds the place on purpose.
@@ -62,8 +71,6 @@ pub(crate) const LIMITS: LimitsConfig = LimitsConfig {
     // A little longer than the 60 s of common load balancers, so that they close first and never write into a
     // connection that we are just closing.
     keep_alive: Duration::from_secs(75),
-    // What Kubernetes grants between SIGTERM and SIGKILL by default.
-    drain_timeout: Duration::from_secs(30),
 };
 
 /// Health of endpoints where nothing else is said.

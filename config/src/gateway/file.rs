@@ -153,7 +153,9 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, env: &Env,
             "add a section [[listener]] with address = \"127.0.0.1:8000\", or give --listen 127.0.0.1:8000",
         );
     }
-    let listeners = listeners::read(reading, root);
+    let timeouts = timeouts::read(reading, root, &defaults::TIMEOUTS).over(&defaults::TIMEOUTS);
+    let limits = limits::read(reading, root);
+    let listeners = listeners::read(reading, root, limits.clients, &timeouts);
     let admin = listeners::read_admin(reading, root);
     let registry = registry::read(reading, root, wanted.token);
     let workers = root.value(reading, "workers", |v| values::number(v, *WORKERS.start(), *WORKERS.end()));
@@ -162,17 +164,12 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, env: &Env,
     let trusted_proxies = root.list(reading, "trusted_proxies", "[\"10.0.0.0/8\"]", values::network);
     let reason_header = root.value(reading, "reason_header", values::boolean);
     let access_log = access_log::read(reading, root);
-    let general = root.section(reading, "timeouts", &names(timeouts::KEYS));
-    let timeouts = timeouts::read(general.as_ref(), reading, defaults::TIMEOUTS);
-    let limits = root.section(reading, "limits", &names(limits::KEYS));
     let health = root.section(reading, "health", &names(health::KEYS));
     let upstream_tls = upstream_tls::read_general(reading, root);
     let services = services::read(reading, root, &upstream_tls);
     let headers = edits::read_general(reading, root);
-    let limits = limits::read(limits.as_ref(), reading);
     let policies = policy::read(reading, root, env);
-    let bases =
-        routes::Bases { timeouts, edits: &headers, body_bytes: limits.body_bytes, policies: &policies };
+    let bases = routes::Bases { timeouts: &timeouts, edits: &headers, policies: &policies };
     let routes = routes::read(reading, root, &bases);
     policy::judge_unused(reading, root, &policies, &routes);
     FileSpec {

@@ -4,7 +4,7 @@ use http::header::HeaderValue;
 use toml::de::DeValue;
 use vertice_registry_api::name::shorten;
 
-use super::{HttpsRedirectConfig, ListenerRules, edits, host};
+use super::{HttpsRedirectConfig, edits, host};
 use crate::reader::{Outcome, Reading, Section, Wrong};
 use crate::values;
 
@@ -12,10 +12,13 @@ use crate::values;
 const HTTPS_PORT: u16 = 443;
 
 /// What the listener says.
-pub(super) fn read(reading: &mut Reading<'_>, section: &Section<'_, '_>) -> ListenerRules {
+pub(super) fn read(
+    reading: &mut Reading<'_>,
+    section: &Section<'_, '_>,
+) -> (Option<HttpsRedirectConfig>, Option<HeaderValue>) {
     let https_redirect = read_redirect(reading, section);
     let hsts = section.value(reading, "hsts", hsts);
-    ListenerRules { https_redirect, hsts: hsts.map(|said| said.value) }
+    (https_redirect, hsts.map(|said| said.value))
 }
 
 fn read_redirect(reading: &mut Reading<'_>, section: &Section<'_, '_>) -> Option<HttpsRedirectConfig> {

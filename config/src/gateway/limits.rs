@@ -1,10 +1,10 @@
-//! `[limits]`: what a client may send and how long it may take.
+//! `[limits]` and `limits` of a listener: what a client may send and how long it may take.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{LimitsConfig, defaults};
-use crate::keys::Key;
+use super::{ClientLimits, LimitsConfig, defaults};
+use crate::keys::{Key, names};
 use crate::reader::{Reading, Section};
 use crate::values;
 
@@ -26,7 +26,7 @@ const RESETS: RangeInclusive<usize> = 1..=10_000;
 /// 0: no body at all. Larger than any disk that a service has is as good as no limit.
 pub(super) const BODY_BYTES: RangeInclusive<usize> = 0..=1024 * 1024 * 1024 * 1024;
 /// Faster than that, and clients with a bad line are cut.
-const BODY_RATE: RangeInclusive<usize> = 1..=1024 * 1024;
+const RATE: RangeInclusive<usize> = 1..=1024 * 1024;
 
 pub(super) const KEYS: &[Key] = &[
     Key {
@@ -123,6 +123,17 @@ pub(super) const KEYS: &[Key] = &[
         why: "The worst phone sends more; a client that sends less holds its place, and one at the service, on purpose.",
     },
     Key {
+        name: "min_response_rate",
+        kind: "size per second, 1 to 1MiB, or \"none\"",
+        default: Some("\"1KiB\""),
+        absent: "",
+        example: "100",
+        what: "Bytes per second that an answer must be taken with on average, counted while we wait for the client and after ten \
+               seconds of that; the connection, or the HTTP/2 stream, is ended below. Streams of one connection share the rate. Not \
+               for gRPC calls, event streams and WebSockets.",
+        why: "The slowest phone line takes five times as much; who takes less holds our buffers, and a connection of the service.",
+    },
+    Key {
         name: "streams",
         kind: "integer, 1 to 10000",
         default: Some("128"),
@@ -160,10 +171,34 @@ pub(super) const KEYS: &[Key] = &[
     },
 ];
 
-/// What `section` says over the defaults.
-pub(super) fn read(section: Option<&Section<'_, '_>>, reading: &mut Reading<'_>) -> LimitsConfig {
+/// Keys that are the process's: a listener cannot have its own.
+const OF_THE_PROCESS: [&str; 2] = ["connections", "drain_timeout"];
+
+/// What `[limits]` says over the defaults.
+pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>) -> LimitsConfig {
     let base = defaults::LIMITS;
-    let Some(section) = section else { return base };
+    let Some(section) = root.section(reading, "limits", &names(KEYS)) else { return base };
+    let connections = section
+        .value(reading, "connections", |v| values::number(v, *CONNECTIONS.start(), *CONNECTIONS.end()));
+    let drain_timeout = section.value(reading, "drain_timeout", values::duration);
+    LimitsConfig {
+        connections: connections.map_or(base.connections, |said| said.value),
+        drain_timeout: drain_timeout.map_or(base.drain_timeout, |said| said.value),
+        clients: clients(reading, &section, base.clients),
+    }
+}
+
+/// What `listener` says over the general limits.
+pub(super) fn read_own(
+    reading: &mut Reading<'_>,
+    listener: &Section<'_, '_>,
+    general: ClientLimits,
+) -> ClientLimits {
+    let keys = names(KEYS).into_iter().filter(|key| !OF_THE_PROCESS.contains(key)).collect::<Vec<_>>();
+    listener.section(reading, "limits", &keys).map_or(general, |section| clients(reading, &section, general))
+}
+
+fn clients(reading: &mut Reading<'_>, section: &Section<'_, '_>, base: ClientLimits) -> ClientLimits {
     let mut size = |key, bounds: RangeInclusive<usize>| {
         section.value(reading, key, |v| values::size(v, *bounds.start(), *bounds.end()))
     };
@@ -172,9 +207,10 @@ pub(super) fn read(section: Option<&Section<'_, '_>>, reading: &mut Reading<'_>)
     let target_bytes = target.as_ref().map_or(base.target_bytes, |said| said.value);
     if target_bytes > header_bytes {
         let at = target.map(|said| said.at).or_else(|| section.place_of("header_bytes"));
+        let path = section.path_of("target_bytes");
         reading.mistake(
             &at.unwrap_or_else(|| section.at.clone()),
-            format!("`limits.target_bytes` ({target_bytes}) is more than `header_bytes` ({header_bytes})"),
+            format!("`{path}` ({target_bytes}) is more than `header_bytes` ({header_bytes})"),
             "the target is a part of the head: give it at most `header_bytes`",
         );
     }
@@ -183,16 +219,16 @@ pub(super) fn read(section: Option<&Section<'_, '_>>, reading: &mut Reading<'_>)
         said.map_or(default, |said| said.value)
     };
     let header_count = number("header_count", HEADER_COUNT, base.header_count);
-    let connections = number("connections", CONNECTIONS, base.connections);
     let streams = number("streams", STREAMS, usize::try_from(base.streams).unwrap_or(usize::MAX));
     let resets = number("resets", RESETS, base.resets);
-    let bounded = |reading: &mut Reading<'_>, key, bounds: RangeInclusive<usize>, default: Option<u64>| {
+    let mut bounded = |key, bounds: RangeInclusive<usize>, default: Option<u64>| {
         let said = section
             .value(reading, key, |v| values::or_none(v, |v| values::size(v, *bounds.start(), *bounds.end())));
         said.map_or(default, |said| said.value.and_then(|value| u64::try_from(value).ok()))
     };
-    let body_bytes = bounded(reading, "body_bytes", BODY_BYTES, base.body_bytes);
-    let min_body_rate = bounded(reading, "min_body_rate", BODY_RATE, base.min_body_rate);
+    let body_bytes = bounded("body_bytes", BODY_BYTES, base.body_bytes);
+    let min_body_rate = bounded("min_body_rate", RATE, base.min_body_rate);
+    let min_response_rate = bounded("min_response_rate", RATE, base.min_response_rate);
     let counted = |reading: &mut Reading<'_>, key, bounds: RangeInclusive<usize>| {
         section.value(reading, key, |v| {
             values::or_none(v, |v| values::number(v, *bounds.start(), *bounds.end()))
@@ -204,11 +240,10 @@ pub(super) fn read(section: Option<&Section<'_, '_>>, reading: &mut Reading<'_>)
     let mut duration = |key, default: Duration| {
         section.value(reading, key, values::duration).map_or(default, |said| said.value)
     };
-    LimitsConfig {
+    ClientLimits {
         header_bytes,
         header_count,
         target_bytes,
-        connections,
         connections_per_address: per_address.map_or(base.connections_per_address, |said| said.value),
         connection_requests: requests
             .map_or(base.connection_requests, |said| said.value.and_then(|value| u64::try_from(value).ok())),
@@ -217,8 +252,8 @@ pub(super) fn read(section: Option<&Section<'_, '_>>, reading: &mut Reading<'_>)
         resets,
         body_bytes,
         min_body_rate,
+        min_response_rate,
         head_timeout: duration("head_timeout", base.head_timeout),
         keep_alive: duration("keep_alive", base.keep_alive),
-        drain_timeout: duration("drain_timeout", base.drain_timeout),
     }
 }

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use toml::de::DeValue;
 
-use super::{ListenAddress, ListenerConfig, defaults, https, tls};
+use super::{
+    ClientLimits, ListenAddress, ListenerConfig, ListenerRules, TimeoutsConfig, defaults, https, limits,
+    timeouts, tls,
+};
 use crate::keys::{Key, names};
 use crate::reader::{Outcome, Reading, Said, Section, Wrong};
 use crate::values;
@@ -75,6 +78,26 @@ pub(super) const LISTENER_KEYS: &[Key] = &[
         what: "`Strict-Transport-Security` of every answer to a client that came with TLS.",
         why: "Never without TLS (RFC 6797 7.2). Browsers hold on to it for `max-age`: begin with a short one.",
     },
+    Key {
+        name: "limits",
+        kind: "table",
+        default: None,
+        absent: "those of `[limits]`",
+        example: "{ body_bytes = \"1MiB\", keep_alive = \"15s\" }",
+        what: "Limits of this listener's clients, with the keys of `[limits]` except `connections` and `drain_timeout`; what is left \
+               out is taken from there.",
+        why: "What the internet may send is not what a partner or a batch job may.",
+    },
+    Key {
+        name: "timeouts",
+        kind: "table",
+        default: None,
+        absent: "those of `[timeouts]`",
+        example: "{ first_byte = \"10s\", total = \"30s\" }",
+        what: "Time limits of this listener's requests, with the keys of `[timeouts]`; what is left out is taken from there, and a \
+               route's own win over them.",
+        why: "",
+    },
 ];
 
 pub(super) const ADMIN_KEYS: &[Key] = &[Key {
@@ -88,14 +111,21 @@ pub(super) const ADMIN_KEYS: &[Key] = &[Key {
 }];
 
 /// The listeners of the file with the places of their addresses.
-pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>) -> Vec<Said<ListenerConfig>> {
+///
+/// `limits` and `timeouts` are the general ones.
+pub(super) fn read(
+    reading: &mut Reading<'_>,
+    root: &Section<'_, '_>,
+    limits: ClientLimits,
+    timeouts: &TimeoutsConfig,
+) -> Vec<Said<ListenerConfig>> {
     let mut listeners: Vec<Said<ListenerConfig>> = Vec::new();
     for section in root.sections(reading, "listener", &names(LISTENER_KEYS)) {
         let address = section.wanted(reading, "address", "\"0.0.0.0:8000\"", values::listen_address);
         let name = section.value(reading, "name", word);
         let tls = tls::read(reading, &section);
         let mode = section.value(reading, "mode", values::file_mode);
-        let rules = https::read(reading, &section);
+        let rules = read_rules(reading, &section, limits, timeouts);
         let Some(address) = address else { continue };
         match &address.value {
             ListenAddress::Unix(_) if tls.is_some() => reading.mistake(
@@ -129,6 +159,19 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>) -> Vec<Sai
         listeners.push(Said { value, at: address.at });
     }
     listeners
+}
+
+/// What holds for the connections that come in at `section`.
+fn read_rules(
+    reading: &mut Reading<'_>,
+    section: &Section<'_, '_>,
+    limits: ClientLimits,
+    timeouts: &TimeoutsConfig,
+) -> ListenerRules {
+    let (https_redirect, hsts) = https::read(reading, section);
+    let limits = limits::read_own(reading, section, limits);
+    let timeouts = timeouts::read(reading, section, timeouts).over(timeouts);
+    ListenerRules { https_redirect, hsts, limits, timeouts }
 }
 
 /// Where the admin listener should be.

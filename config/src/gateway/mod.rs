@@ -181,12 +181,30 @@ impl Default for UpstreamTlsConfig {
 }
 
 /// What holds for the connections of one listener.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerRules {
     /// Clients that come without TLS are sent to the same place with it.
     pub https_redirect: Option<HttpsRedirectConfig>,
     /// Strict-Transport-Security of answers over TLS.
     pub hsts: Option<HeaderValue>,
+    /// What its clients may send and how long they may take: its own limits over the general ones.
+    pub limits: ClientLimits,
+    /// Time limits of its requests where a route says nothing else: its own over the general ones.
+    pub timeouts: TimeoutsConfig,
+}
+
+impl ListenerRules {
+    /// Those of a listener that says nothing by itself.
+    pub fn plain(limits: ClientLimits, timeouts: TimeoutsConfig) -> Self {
+        Self { https_redirect: None, hsts: None, limits, timeouts }
+    }
+}
+
+impl Default for ListenerRules {
+    /// Those of a listener of which nothing is said anywhere.
+    fn default() -> Self {
+        Self::plain(defaults::LIMITS.clients, defaults::TIMEOUTS)
+    }
 }
 
 /// Where clients that come without TLS are sent.
@@ -258,17 +276,80 @@ pub struct TimeoutsConfig {
     pub total: Option<Duration>,
 }
 
-/// Limits on what a client may send and how long it may take.
+/// What a listener or a route says of time limits. What it leaves out is taken from what stands above it: a route's from its
+/// listener, a listener's from the general ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnTimeouts {
+    /// See [`TimeoutsConfig::connect`].
+    pub connect: Option<Duration>,
+    /// See [`TimeoutsConfig::first_byte`].
+    pub first_byte: Option<Duration>,
+    /// See [`TimeoutsConfig::idle`].
+    pub idle: Option<Duration>,
+    /// See [`TimeoutsConfig::stream_idle`].
+    pub stream_idle: Option<Duration>,
+    /// See [`TimeoutsConfig::total`].
+    pub total: Option<Bound<Duration>>,
+}
+
+impl OwnTimeouts {
+    /// All limits where `above` holds for what is left out.
+    pub fn over(&self, above: &TimeoutsConfig) -> TimeoutsConfig {
+        TimeoutsConfig {
+            connect: self.connect.unwrap_or(above.connect),
+            first_byte: self.first_byte.unwrap_or(above.first_byte),
+            idle: self.idle.unwrap_or(above.idle),
+            stream_idle: self.stream_idle.unwrap_or(above.stream_idle),
+            total: self.total.map_or(above.total, Bound::most),
+        }
+    }
+}
+
+/// A limit that somebody set, or took away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound<T> {
+    /// `"none"`
+    Unlimited,
+    /// At most this.
+    At(T),
+}
+
+impl<T> Bound<T> {
+    /// The limit, if there is one.
+    pub fn most(self) -> Option<T> {
+        match self {
+            Self::Unlimited => None,
+            Self::At(most) => Some(most),
+        }
+    }
+}
+
+impl<T> From<Option<T>> for Bound<T> {
+    fn from(most: Option<T>) -> Self {
+        most.map_or(Self::Unlimited, Self::At)
+    }
+}
+
+/// Limits of the process, and those of its clients where a listener says nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitsConfig {
+    /// Downstream connections of the whole process; more wait in the kernel's queue.
+    pub connections: usize,
+    /// After SIGTERM, for what is in flight.
+    pub drain_timeout: Duration,
+    /// What a client may send and how long it may take.
+    pub clients: ClientLimits,
+}
+
+/// Limits on what the clients of one listener may send and how long they may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientLimits {
     /// Bytes of a request's head, 431 beyond.
     pub header_bytes: usize,
     /// Header fields of a request, 431 beyond.
     pub header_count: usize,
     /// Bytes of a request target, 414 beyond.
     pub target_bytes: usize,
-    /// Downstream connections of the whole process; more wait in the kernel's queue.
-    pub connections: usize,
     /// Downstream connections of one client address at one listener; `None`: no limit.
     pub connections_per_address: Option<usize>,
     /// Requests of one connection, after which it is ended; `None`: no limit.
@@ -283,12 +364,12 @@ pub struct LimitsConfig {
     pub body_bytes: Option<u64>,
     /// Bytes per second that a request's body must come with; `None`: no limit.
     pub min_body_rate: Option<u64>,
+    /// Bytes per second that an answer must be taken with; `None`: no limit.
+    pub min_response_rate: Option<u64>,
     /// From the first byte of a request's head to its last.
     pub head_timeout: Duration,
     /// Without a request on a kept-alive connection.
     pub keep_alive: Duration,
-    /// After SIGTERM, for what is in flight.
-    pub drain_timeout: Duration,
 }
 
 /// How the gateway finds out which endpoints answer.
@@ -363,12 +444,12 @@ pub struct RouteConfig {
     pub action: RouteAction,
     /// What is changed on the way; begins with the general changes.
     pub edits: HeaderEdits,
-    /// Bytes of a request's body (the general limit where it says nothing); `None`: no limit.
-    pub body_bytes: Option<u64>,
+    /// Bytes of a request's body; `None`: as at the listener.
+    pub body_bytes: Option<Bound<u64>>,
     /// Who may ask, how often, and for what.
     pub policies: policy::RoutePoliciesConfig,
-    /// Time limits of this route (the general ones where it says nothing).
-    pub timeouts: TimeoutsConfig,
+    /// Time limits of this route.
+    pub timeouts: OwnTimeouts,
 }
 
 /// What happens to requests that match a route.

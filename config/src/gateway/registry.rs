@@ -37,7 +37,7 @@ pub(super) const KEYS: &[Key] = &[
         default: None,
         absent: "VERTICE_REGISTRY_TOKEN or REGISTRY_AUTH_TOKEN, else no token",
         example: "\"/run/secrets/registry-token\"",
-        what: "A file that holds the token and nothing else (a line end is cut).",
+        what: "A file that holds the token and nothing else (a line end is cut). Read again with each reload.",
         why: "A token in this file would end up in a repository, in a ticket or on a screen.",
     },
     Key {
@@ -169,6 +169,10 @@ fn read_token(path: &PathBuf) -> Result<Secret, Wrong> {
     let text = text.trim_end_matches(['\r', '\n']);
     if text.is_empty() {
         return Err(Wrong::new(format!("names {shown}, which is empty"), "put the token into it"));
+    }
+    if http::HeaderValue::from_str(text).is_err() {
+        let wrong = format!("names {shown}, which has characters that no header can carry");
+        return Err(Wrong::new(wrong, "put the token into it and nothing else"));
     }
     Ok(Secret::new(text))
 }

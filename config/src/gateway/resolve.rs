@@ -73,7 +73,7 @@ fn merge(
     };
 
     let one = |address| {
-        let rules = ListenerRules::default();
+        let rules = ListenerRules::plain(file.limits.clients, file.timeouts);
         vec![ListenerConfig {
             name: "main".into(),
             address,

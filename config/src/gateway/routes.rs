@@ -10,7 +10,7 @@ use vertice_registry_api::name::shorten;
 
 use super::edits::Message;
 use super::policy::{self, PoliciesConfig};
-use super::{HeaderEdits, HeaderPattern, HostPattern, PathPattern, RouteConfig, TimeoutsConfig};
+use super::{Bound, HeaderEdits, HeaderPattern, HostPattern, PathPattern, RouteConfig, TimeoutsConfig};
 use super::{actions, edits, host, limits, listeners, path, timeouts};
 use crate::keys::{Key, names};
 use crate::reader::{Outcome, Reading, Said, Section, Wrong, understand};
@@ -140,7 +140,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "body_bytes",
         kind: "size, 0 to 1TiB, or \"none\"",
         default: None,
-        absent: "that of `[limits]`",
+        absent: "that of the listener",
         example: "\"64KiB\"",
         what: "Bytes of a request's body; 413 beyond.",
         why: "Most services take small bodies, and one takes uploads.",
@@ -150,9 +150,9 @@ pub(super) const KEYS: &[Key] = &[
         name: "timeouts",
         kind: "table",
         default: None,
-        absent: "those of `[timeouts]`",
+        absent: "those of the listener",
         example: "{ first_byte = \"120s\" }",
-        what: "Time limits of this route, with the keys of `[timeouts]`; what is left out is taken from there.",
+        what: "Time limits of this route, with the keys of `[timeouts]`; what is left out is taken from the listener, and then from there.",
         why: "",
     },
 ];
@@ -175,9 +175,8 @@ type Match = (Option<HostPattern>, PathPattern, Vec<String>, Vec<(String, Option
 /// What holds for a route that says nothing else.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bases<'a> {
-    pub(super) timeouts: TimeoutsConfig,
+    pub(super) timeouts: &'a TimeoutsConfig,
     pub(super) edits: &'a HeaderEdits,
-    pub(super) body_bytes: Option<u64>,
     pub(super) policies: &'a PoliciesConfig,
 }
 
@@ -226,14 +225,13 @@ fn read_one(
     let methods = read_methods(reading, section);
     let headers = read_headers(reading, section);
     let action = actions::read(reading, section);
-    let inner = section.section(reading, "timeouts", &names(timeouts::KEYS));
-    let timeouts = timeouts::read(inner.as_ref(), reading, bases.timeouts);
+    let timeouts = timeouts::read(reading, section, bases.timeouts);
     let body_bytes = section.value(reading, "body_bytes", |v| {
         let bounds = limits::BODY_BYTES;
         values::or_none(v, |v| values::size(v, *bounds.start(), *bounds.end()))
     });
     let body_bytes =
-        body_bytes.map_or(bases.body_bytes, |said| said.value.and_then(|value| u64::try_from(value).ok()));
+        body_bytes.map(|said| Bound::from(said.value.and_then(|value| u64::try_from(value).ok())));
     let mut edits = bases.edits.clone();
     edits.request.extend(edits::read(reading, section, "request_headers", Message::Request));
     edits.response.extend(edits::read(reading, section, "response_headers", Message::Response));

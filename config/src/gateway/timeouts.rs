@@ -1,7 +1,7 @@
-//! `[timeouts]` and `timeouts` of a route: the same four keys, the route's over the general ones.
+//! `[timeouts]`, and `timeouts` of a listener and of a route: the same keys, the route's over the listener's over the general ones.
 
-use super::TimeoutsConfig;
-use crate::keys::Key;
+use super::{Bound, OwnTimeouts, TimeoutsConfig};
+use crate::keys::{Key, names};
 use crate::reader::{Reading, Section};
 use crate::values;
 
@@ -53,40 +53,42 @@ pub(super) const KEYS: &[Key] = &[
     },
 ];
 
-/// What `section` says over `base`.
+/// What the table `timeouts` in `parent` says. `above` is what holds for what it leaves out.
 pub(super) fn read(
-    section: Option<&Section<'_, '_>>,
     reading: &mut Reading<'_>,
-    base: TimeoutsConfig,
-) -> TimeoutsConfig {
-    let Some(section) = section else { return base };
-    let connect = section.value(reading, "connect", values::duration);
-    let first_byte = section.value(reading, "first_byte", values::duration);
-    let idle = section.value(reading, "idle", values::duration);
-    let stream_idle = section.value(reading, "stream_idle", values::duration);
+    parent: &Section<'_, '_>,
+    above: &TimeoutsConfig,
+) -> OwnTimeouts {
+    let Some(section) = parent.section(reading, "timeouts", &names(KEYS)) else {
+        return OwnTimeouts::default();
+    };
+    let mut duration = |key| section.value(reading, key, values::duration);
+    let (connect, first_byte) = (duration("connect"), duration("first_byte"));
+    let (idle, stream_idle) = (duration("idle"), duration("stream_idle"));
     let total = section.value(reading, "total", values::duration_or_none);
     let places = [&total.as_ref().map(|t| t.at.clone()), &first_byte.as_ref().map(|f| f.at.clone())];
     let at = places.into_iter().flatten().next().cloned();
-    let config = TimeoutsConfig {
-        connect: connect.map_or(base.connect, |said| said.value),
-        first_byte: first_byte.map_or(base.first_byte, |said| said.value),
-        idle: idle.map_or(base.idle, |said| said.value),
-        stream_idle: stream_idle.map_or(base.stream_idle, |said| said.value),
-        total: total.map_or(base.total, |said| said.value),
+    let own = OwnTimeouts {
+        connect: connect.map(|said| said.value),
+        first_byte: first_byte.map(|said| said.value),
+        idle: idle.map(|said| said.value),
+        stream_idle: stream_idle.map(|said| said.value),
+        total: total.map(|said| Bound::from(said.value)),
     };
+    let whole = own.over(above);
     // Where neither of the two is said here, the mistake (if any) is told where they are said.
-    if let (Some(total), Some(at)) = (config.total, at)
-        && total < config.first_byte
+    if let (Some(total), Some(at)) = (whole.total, at)
+        && total < whole.first_byte
     {
         reading.mistake(
             &at,
             format!(
                 "`{}` ({total:?}) is shorter than `first_byte` ({:?}), which could never run out",
                 section.path_of("total"),
-                config.first_byte
+                whole.first_byte
             ),
             "give a `total` of at least `first_byte`, or \"none\"",
         );
     }
-    config
+    own
 }

@@ -7,14 +7,14 @@ use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use vertice_config::gateway::{
-    AccessLogConfig, CertificateConfig, ClientAuthConfig, GatewayConfig, HealthConfig, LimitsConfig,
-    ListenAddress, ListenerConfig, ListenerTlsConfig, PathPattern, RegistryPlace, RouteConfig,
-    TimeoutsConfig, TlsVersion, UpstreamTlsConfig, WhenStale,
+    AccessLogConfig, CertificateConfig, ClientAuthConfig, GatewayConfig, HealthConfig, ListenAddress,
+    ListenerConfig, ListenerTlsConfig, PathPattern, RegistryPlace, RouteConfig, TlsVersion,
+    UpstreamTlsConfig, WhenStale,
 };
 use vertice_process::answer::{self, Answer};
 
 use super::guard::{not_a_change, refuse};
-use super::{AdminState, policies, rules};
+use super::{AdminState, limits, policies, rules};
 use crate::reload::ReloadOrder;
 use crate::reload::state::{ReloadOutcome, Reloaded};
 
@@ -83,8 +83,8 @@ fn https(tls: &ListenerTlsConfig) -> Value {
         "directory": directory.as_ref().map(|folder| &folder.value),
         "default": default_name.as_ref().map(|name| &name.value),
         "min_version": match min_version {
-            TlsVersion::V12 => "1.2",
-            TlsVersion::V13 => "1.3",
+           TlsVersion::V12 => "1.2",
+           TlsVersion::V13 => "1.3",
         },
         "client_auth": client_auth,
         "client_ca": client_ca,
@@ -121,7 +121,7 @@ fn config(config: &GatewayConfig) -> Value {
         access_log,
         reason_header,
         timeouts: general,
-        limits,
+        limits: of_clients,
         health,
         upstream_tls,
         headers,
@@ -156,8 +156,8 @@ fn config(config: &GatewayConfig) -> Value {
             AccessLogConfig::Stdout => "stdout".to_owned(),
             AccessLogConfig::File(path) => path.display().to_string(),
         }),
-        "timeouts": timeouts(general),
-        "limits": limits_of(limits),
+        "timeouts": limits::timeouts(general),
+        "limits": limits::general(of_clients),
         "health": health_of(health),
         "upstream_tls": towards_services(upstream_tls),
         "headers": rules::edits(headers),
@@ -197,44 +197,9 @@ fn route(route: &RouteConfig) -> Value {
         "headers": headers.iter().map(|header| header.name.as_str()).collect::<Vec<_>>(),
         "action": rules::action(action),
         "changed_headers": rules::edits(edits),
-        "body_bytes": body_bytes,
+        "body_bytes": limits::bytes(*body_bytes),
         "policies": policies::route(policies),
-        "timeouts": timeouts(own),
-    })
-}
-
-fn limits_of(limits: &LimitsConfig) -> Value {
-    let LimitsConfig {
-        header_bytes,
-        header_count,
-        target_bytes,
-        connections,
-        connections_per_address,
-        connection_requests,
-        connection_age,
-        streams,
-        resets,
-        body_bytes,
-        min_body_rate,
-        head_timeout,
-        keep_alive,
-        drain_timeout,
-    } = limits;
-    json!({
-        "header_bytes": header_bytes,
-        "header_count": header_count,
-        "target_bytes": target_bytes,
-        "connections": connections,
-        "connections_per_address": connections_per_address,
-        "connection_requests": connection_requests,
-        "connection_age": connection_age.map(time),
-        "streams": streams,
-        "resets": resets,
-        "body_bytes": body_bytes,
-        "min_body_rate": min_body_rate,
-        "head_timeout": time(*head_timeout),
-        "keep_alive": time(*keep_alive),
-        "drain_timeout": time(*drain_timeout),
+        "timeouts": limits::own_timeouts(own),
     })
 }
 
@@ -265,18 +230,7 @@ fn health_of(health: &HealthConfig) -> Value {
     })
 }
 
-fn timeouts(timeouts: &TimeoutsConfig) -> Value {
-    let TimeoutsConfig { connect, first_byte, idle, stream_idle, total } = timeouts;
-    json!({
-        "connect": time(*connect),
-        "first_byte": time(*first_byte),
-        "idle": time(*idle),
-        "stream_idle": time(*stream_idle),
-        "total": total.map(time),
-    })
-}
-
-fn time(duration: Duration) -> String {
+pub(super) fn time(duration: Duration) -> String {
     format!("{duration:?}")
 }
 

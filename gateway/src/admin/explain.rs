@@ -7,9 +7,9 @@ use http::{HeaderMap, Method, Uri};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::AdminState;
 use super::services::service_json;
 use super::table::route_json;
+use super::{AdminState, limits};
 use crate::discovery::update::age_seconds;
 use crate::route::explain::explain;
 use crate::route::{Action, RequestView, host, legacy_name, path};
@@ -59,6 +59,10 @@ pub fn answer(state: &AdminState, query: &str) -> Result<Value, String> {
             }))
             .collect::<Vec<_>>(),
         "route": matched.map(|route| route_json(route, &table)),
+        "limits": matched.map(|route| {
+            let config = state.config.config();
+            config.listeners.iter().map(|listener| limits::effective(route, listener)).collect::<Vec<_>>()
+        }),
         "service_name": service,
         "service": known.map(|service| service_json(service, age_seconds(&service.name, &view))),
         "answer": match (matched, &service, known) {

@@ -140,6 +140,19 @@ fn connections(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encod
         "HTTP/2 streams reset at a deadline: a reader or a writer that stalled",
         sum(state, |m| &m.streams_timed_out),
     )?;
+    let asleep = sum(state, |m| &m.fell_asleep).saturating_sub(sum(state, |m| &m.woke_up));
+    gauge(
+        encoder,
+        "connections_asleep",
+        "Open HTTP/1.1 connections on which nothing has happened for a while: they hold no buffers",
+        approximately(usize::try_from(asleep).unwrap_or(usize::MAX)),
+    )?;
+    count(
+        encoder,
+        "slow_readers",
+        "Client connections, and HTTP/2 streams, ended because their answer was taken more slowly than `min_response_rate`",
+        sum(state, |m| &m.slow_readers),
+    )?;
     let (opened, closed) = (sum(state, |m| &m.tunnels_opened), sum(state, |m| &m.tunnels_closed));
     count(encoder, "websockets_opened", "WebSockets opened", opened)?;
     let open = usize::try_from(opened.saturating_sub(closed)).unwrap_or(usize::MAX);

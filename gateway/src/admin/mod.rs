@@ -1,6 +1,7 @@
 //! What operators see on the admin listener, beside `/live`, `/ready` and `/metrics`.
 
 pub mod config;
+pub mod limits;
 pub mod explain;
 pub mod guard;
 pub mod holds;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use http::HeaderValue;
-use vertice_config::gateway::{GatewayConfig, PathPattern, RouteAction, ServiceConfig};
+use vertice_config::gateway::{GatewayConfig, OwnTimeouts, PathPattern, RouteAction, ServiceConfig};
+use vertice_registry_client::Token;
 
 use crate::discovery::update::Fallbacks;
 use crate::health::Reporter;
@@ -16,7 +17,6 @@ use crate::table::compile::Fixed;
 use crate::tls::TlsListeners;
 use crate::upstream::{AddressPolicy, UpstreamTls};
 use crate::worker::Settings;
-use crate::worker::timer::ticks;
 
 /// What stays the same over every configuration of one process.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(super) struct Lasting {
     pub(super) policies: Arc<PoliciesNow>,
     /// What is shown of HTTPS.
     pub(super) tls: Arc<TlsListeners>,
+    /// What the registry is shown.
+    pub(super) token: Token,
 }
 
 /// What workers are told.
@@ -41,9 +43,7 @@ pub(super) fn settings(
     log: Option<SyncSender<Vec<u8>>>,
 ) -> Settings {
     Settings {
-        head: ticks(config.limits.head_timeout),
-        keep_alive: ticks(config.limits.keep_alive),
-        limits: config.limits,
+        connections: config.limits.connections,
         trusted_proxies: config.trusted_proxies.clone(),
         reason_header: config.reason_header,
         response_edits: edit_list(&config.headers.response),
@@ -85,7 +85,6 @@ pub(super) fn routes(
     policies: &Policies,
     slot: impl Fn(&str) -> Option<usize>,
 ) -> Routes {
-    let timeouts = config.timeouts;
     let general =
         Edits { request: edit_list(&config.headers.request), response: edit_list(&config.headers.response) };
     let configured = config.routes.iter().filter_map(|route| {
@@ -125,8 +124,8 @@ pub(super) fn routes(
         edits: general.clone(),
         // Health and status are for who watches the gateway, and tell nothing of the inside.
         policies: general_policies.clone().filter(|_| matches!(action, Action::ToNamed)),
-        body_bytes: config.limits.body_bytes,
-        timeouts,
+        body_bytes: None,
+        timeouts: OwnTimeouts::default(),
         built_in: true,
     };
     let built_in = [

@@ -20,7 +20,7 @@ use vertice_process::readiness::{NotReady, Readiness};
 use vertice_process::shutdown::ShutdownTrigger;
 use vertice_process::tasks;
 use vertice_registry_api::{InstanceId, ServiceUrl};
-use vertice_registry_client::{CanaryConfig, SourceConfig, View, source};
+use vertice_registry_client::{CanaryConfig, SourceConfig, Token, View, source};
 
 use crate::admin::{self, AdminState};
 use crate::discovery::canary::CanaryDriver;
@@ -119,7 +119,7 @@ pub async fn start(
     let view = Arc::new(Mutex::new(view));
     let keeper = state_dir.map(|dir| Keeper::start(dir, registry_name(&config, &registry_url), view.clone()));
     let gateway_id = format!("gateway-{:016x}", fastrand::u64(..));
-    let token = config.registry.token.as_ref().map(|token| token.expose().to_owned());
+    let token = Token::from(config.registry.token.as_ref().map(|token| token.expose().to_owned()));
     let (probed, probes) = mpsc::channel(PROBES);
     let (releases, released) = mpsc::channel(release::QUEUE);
     let (orders, ordered) = mpsc::channel(order::QUEUE);
@@ -133,7 +133,7 @@ pub async fn start(
         not_ready: Some(readiness.hold("no complete answer from the registry yet")),
         rule: StaleRule { after: config.registry.stale_after, then: config.registry.when_stale },
         keeper: keeper.transpose().map_err(StartError::Thread)?,
-        canary: CanaryDriver::new(canary(&config, &registry_url, token, &gateway_id)),
+        canary: CanaryDriver::new(canary(&config, &registry_url, token.clone(), &gateway_id)),
         releases: released,
         orders: ordered,
         shutdown: Some(trigger.handle()),
@@ -147,7 +147,7 @@ pub async fn start(
     let (reporter, notices) = Reporter::new(&config.health);
     let running = Arc::new(config);
     let state = Arc::new(ConfigState::new(running.clone(), origin.shown()));
-    let lasting = lasting(count, reporter, state.clone());
+    let lasting = lasting(count, reporter, state.clone(), token);
     lasting.tls.show(credentials.https());
     lasting.policies.show(&policies);
     credentials.watch(None);
@@ -202,7 +202,7 @@ pub async fn start(
 }
 
 /// What no configuration changes.
-fn lasting(workers: usize, health: Reporter, state: Arc<ConfigState>) -> Lasting {
+fn lasting(workers: usize, health: Reporter, state: Arc<ConfigState>, token: Token) -> Lasting {
     Lasting {
         workers,
         via: http::HeaderValue::try_from(format!("1.1 vertice-{:016x}", fastrand::u64(..)))
@@ -211,6 +211,7 @@ fn lasting(workers: usize, health: Reporter, state: Arc<ConfigState>) -> Lasting
         state,
         policies: Arc::default(),
         tls: Arc::default(),
+        token,
     }
 }
 
@@ -424,7 +425,7 @@ fn remembered(config: &GatewayConfig, url: &ServiceUrl) -> Result<(View, Option<
         .map_err(|error| StartError::StateDir { path: path.clone(), error })
 }
 
-fn reading(config: &GatewayConfig, url: &ServiceUrl, token: Option<String>, id: &str) -> SourceConfig {
+fn reading(config: &GatewayConfig, url: &ServiceUrl, token: Token, id: &str) -> SourceConfig {
     SourceConfig {
         url: url.clone(),
         token,
@@ -436,7 +437,7 @@ fn reading(config: &GatewayConfig, url: &ServiceUrl, token: Option<String>, id: 
     }
 }
 
-fn canary(config: &GatewayConfig, url: &ServiceUrl, token: Option<String>, id: &str) -> CanaryConfig {
+fn canary(config: &GatewayConfig, url: &ServiceUrl, token: Token, id: &str) -> CanaryConfig {
     CanaryConfig {
         url: url.clone(),
         token,

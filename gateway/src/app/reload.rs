@@ -85,6 +85,11 @@ impl Gateway {
         let own = self.admin.as_ref().map(|admin| admin.address).into_iter().chain(self.registry);
         let policy = AddressPolicy::of(&self.listeners.addresses_with(&next), own);
         self.tell(&compiled::settings(&wanted, &self.lasting, &policies, policy.clone(), log)).await;
+        let new_token = wanted.registry.token != self.running.registry.token;
+        if new_token {
+            self.lasting.token.set(wanted.registry.token.as_ref().map(|token| token.expose().to_owned()));
+            tracing::info!("the registry is shown another token from now on");
+        }
         let wanted = Arc::new(wanted);
         credentials.watch(Some(&self.credentials));
         self.lasting.tls.show(credentials.https());
@@ -93,7 +98,7 @@ impl Gateway {
         api_keys::warn(&policies);
         self.lasting.policies.show(&policies);
         self.policies = policies;
-        self.reroute(&wanted, policy.clone()).await;
+        self.reroute(&wanted, policy.clone(), new_token).await;
         let rules = HealthRules { rules: wanted.health, policy };
         self.health_rules.send_if_modified(|before| {
             let changed = *before != rules;
@@ -136,13 +141,14 @@ impl Gateway {
     }
 
     /// Has the routes, services and fall-backs of `config` compiled and published.
-    async fn reroute(&self, config: &Arc<GatewayConfig>, policy: AddressPolicy) {
+    async fn reroute(&self, config: &Arc<GatewayConfig>, policy: AddressPolicy, new_token: bool) {
         let (applied, hears) = oneshot::channel();
         let (routes, policies) = (config.clone(), self.policies.clone());
         let order = Order::Reconfigure(Box::new(Reconfigure {
             fixed: compiled::fixed(config, self.lasting.workers, policy, self.credentials.upstream.clone()),
             fallbacks: compiled::fallbacks(config),
             when_stale: config.registry.when_stale,
+            new_token,
             routes: Box::new(move |services| {
                 compiled::routes(&routes, &policies, |name| services.slot(name))
             }),

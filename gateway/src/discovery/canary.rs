@@ -76,6 +76,11 @@ impl Beat {
         Step::Write(self.number)
     }
 
+    /// Nothing is under way any more: the next number is due.
+    fn begin_again(&mut self) {
+        (self.sent, self.next) = (None, None);
+    }
+
     /// `number` came over the watch.
     pub fn came_back(&mut self, number: u64, now: Instant) {
         if let Some((_, at)) = self.sent.filter(|(sent, _)| *sent == number) {
@@ -88,7 +93,7 @@ impl Beat {
 
 /// The canary of this gateway.
 pub struct CanaryDriver {
-    config: Option<CanaryConfig>,
+    config: CanaryConfig,
     id: InstanceId,
     writer: Option<Canary>,
     beat: Beat,
@@ -99,7 +104,7 @@ impl CanaryDriver {
     /// Starts nothing before the registry turns out to be one that can be watched.
     pub fn new(config: CanaryConfig) -> Self {
         let id = config.id.clone();
-        Self { config: Some(config), id, writer: None, beat: Beat::default(), refused: false }
+        Self { config, id, writer: None, beat: Beat::default(), refused: false }
     }
 
     /// Takes every canary out of `event`; notes ours.
@@ -146,12 +151,7 @@ impl CanaryDriver {
         match self.beat.pulse(written, watching, now) {
             Step::Wait => false,
             Step::Write(number) => {
-                if let Some(config) = self.config.take() {
-                    self.writer = Some(Canary::start(config));
-                }
-                if let Some(writer) = &self.writer {
-                    writer.write(number);
-                }
+                self.writer.get_or_insert_with(|| Canary::start(self.config.clone())).write(number);
                 false
             }
             Step::Resync { deaf: true } => {
@@ -164,6 +164,13 @@ impl CanaryDriver {
                 );
                 true
             }
+        }
+    }
+
+    /// The registry is shown another token: who was refused tries again.
+    pub fn try_again(&mut self) {
+        if std::mem::take(&mut self.refused) {
+            self.beat.begin_again();
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Reconfigure {
     pub fallbacks: Fallbacks,
     /// What happens to requests once a service's truth is too old.
     pub when_stale: WhenStale,
+    /// The registry is shown another token.
+    pub new_token: bool,
     /// Compiles the routes, given the services with their slots.
     pub routes: Box<dyn FnOnce(&Services) -> Routes + Send>,
     /// Told when the table is published.

@@ -203,7 +203,10 @@ impl Discovery {
     fn follow(&mut self, order: Order) {
         match order {
             Order::Reconfigure(order) => {
-                let Reconfigure { fixed, fallbacks, when_stale, routes, applied } = *order;
+                let Reconfigure { fixed, fallbacks, when_stale, new_token, routes, applied } = *order;
+                if new_token {
+                    self.canary.try_again();
+                }
                 let mut changed: BTreeSet<ServiceName> =
                     self.fixed.configured.union(&fixed.configured).cloned().collect();
                 changed.extend(self.fallbacks.keys().chain(fallbacks.keys()).cloned());

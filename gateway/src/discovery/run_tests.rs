@@ -45,7 +45,7 @@ fn discovery(registry: SocketAddr, published: &Arc<Published>) -> Discovery {
     let url = ServiceUrl::parse(&format!("http://{registry}")).unwrap();
     let source = source::start(SourceConfig {
         url: url.clone(),
-        token: None,
+        token: vertice_registry_client::Token::default(),
         request_timeout: Duration::from_secs(5),
         poll_interval: Duration::from_secs(30),
         watch_wait: None,
@@ -60,7 +60,7 @@ fn discovery(registry: SocketAddr, published: &Arc<Published>) -> Discovery {
     };
     let canary = CanaryConfig {
         url,
-        token: None,
+        token: vertice_registry_client::Token::default(),
         id: vertice_registry_api::InstanceId::parse("tested").unwrap(),
         started_unix_ms: 1_700_000_000_000,
         request_timeout: Duration::from_secs(5),

@@ -33,6 +33,7 @@ pub async fn attempts(
     let worker = story.worker.clone();
     let clock = story.turn.clock().clone();
     let settings = story.settings.clone();
+    let limits = story.turn.connection().limits();
     let now = worker.wheel.now();
     let attempt = Attempt {
         pool: &worker.pool,
@@ -43,7 +44,8 @@ pub async fn attempts(
         first_byte: ticks(timeouts.first_byte),
         // The messages of a call may be far apart, in both directions.
         idle: ticks(if story.asked.grpc { timeouts.stream_idle } else { timeouts.idle }),
-        min_rate: settings.limits.min_body_rate.filter(|_| !story.asked.grpc),
+        min_rate: limits.min_body_rate.filter(|_| !story.asked.grpc),
+        min_response_rate: limits.min_response_rate.filter(|_| !story.asked.grpc),
         stream_idle: ticks(timeouts.stream_idle),
         total: timeouts.total.map_or(Tick::MAX / 2, |total| now + ticks(total)),
         upgrade,

@@ -125,6 +125,11 @@ impl Body for DownstreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let this = self.get_mut();
+        let stream = this.story.as_ref().filter(|story| story.turn.is_stream());
+        // The library asks for more of a stream's answer when the client has taken what there was.
+        if let Some(story) = stream {
+            story.turn.clock().reader_is_back();
+        }
         let polled = match &mut this.content {
             Content::Own(bytes) => {
                 let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
@@ -168,6 +173,11 @@ impl Story {
             None => self.complete = true,
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
+                if bytes > 0 && self.turn.is_stream() {
+                    let clock = self.turn.clock();
+                    clock.reader_took(bytes);
+                    clock.reader_waits(self.turn.connection().streams.get());
+                }
                 self.bytes_out += u64::try_from(bytes).unwrap_or(0);
             }
             Some(Err(_)) => {}
@@ -230,7 +240,8 @@ impl Drop for Story {
             self.write_log(&notes, bytes_in);
         }
         let last = self.turn.connection().last_request_within(&self.worker);
-        self.turn.end(last.unwrap_or(self.settings.keep_alive));
+        let is_whole = self.complete && self.progress.as_ref().is_none_or(|progress| progress.finished.get());
+        self.turn.end(last.unwrap_or_else(|| self.turn.connection().keep_alive()), is_whole);
     }
 }
 

@@ -1,6 +1,6 @@
 //! One client connection, from its first byte to its last.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
 use super::forwarded::Peer;
+use super::http1;
 use super::io::DownstreamIo;
 use super::pipeline;
 use super::preface::{self, Protocol};
@@ -49,7 +50,7 @@ impl Drop for Open {
 }
 
 /// Why a connection ended.
-enum Ended {
+pub(super) enum Ended {
     /// As it should.
     Well,
     /// Its deadline passed and nobody inside dealt with it.
@@ -58,6 +59,8 @@ enum Ended {
     Refused(hyper::Error),
     /// The socket failed before the first request.
     Broken(std::io::Error),
+    /// The socket failed between two requests.
+    Lost(std::io::Error),
 }
 
 /// Serves `stream` until either side ends it, a deadline passes, or the worker drains. The worker's load was counted up
@@ -67,19 +70,17 @@ enum Ended {
 /// very moment would get no answer. It has a while for one more request, which is answered with `Connection: close`.
 pub async fn serve(worker: Rc<Worker>, mut stream: Stream, peer: SocketAddr, entrance: Arc<Entrance>) {
     let _open = Open(worker.clone());
-    let settings = worker.settings();
-    let Some(client) = announced(&worker, &mut stream, peer, &entrance).await else { return };
+    let Some(client) = Box::pin(announced(&worker, &mut stream, peer, &entrance)).await else { return };
     let Ok(place) = place(&worker, client, &entrance) else { return };
-    let Some((stream, security)) = secure(&worker, stream, peer, &entrance).await else { return };
+    let Some((stream, security)) = Box::pin(secure(&worker, stream, peer, &entrance)).await else { return };
     let clock = worker.wheel.add();
     let downstream = Rc::new(Downstream {
         clock: clock.clone(),
-        peer: Peer::new(client, security.is_some(), &settings.trusted_proxies),
+        peer: Peer::new(client, security.is_some(), &worker.settings().trusted_proxies),
         security,
         peer_text: client.ip().to_canonical().to_string(),
-        rules: entrance.rules().rules.clone(),
+        rules: RefCell::new(entrance.rules()),
         entrance,
-        settings,
         streams: Cell::new(0),
         requests: Cell::new(0),
         began: worker.wheel.now(),
@@ -87,15 +88,17 @@ pub async fn serve(worker: Rc<Worker>, mut stream: Stream, peer: SocketAddr, ent
         place,
     });
     // A new connection has as long for its first head as for any other; it does not get to sit idle first.
-    clock.head_begins(downstream.settings.head);
+    clock.head_begins(ticks(downstream.limits().head_timeout));
     // At its age it is told to end, quiet or busy.
-    if let Some(age) = downstream.settings.limits.connection_age {
+    if let Some(age) = downstream.limits().connection_age {
         clock.remind(downstream.began.saturating_add(ticks(age)));
     }
     let ended = speak(&worker, &downstream, stream).await;
+    let too_slow = clock.reader_is_late();
     clock.close();
     match ended {
         Ended::Well => {}
+        _ if too_slow => worker.metrics.slow_readers.one(),
         Ended::TimedOut => worker.metrics.connections_timed_out.one(),
         Ended::Refused(error) if error.is_parse_too_large() => {
             worker.metrics.refused_head(RefusedHead::TooLarge);
@@ -104,6 +107,10 @@ pub async fn serve(worker: Rc<Worker>, mut stream: Stream, peer: SocketAddr, ent
         Ended::Refused(error) => {
             worker.metrics.connections_broken.one();
             tracing::debug!(%error, %peer, "connection ended early");
+        }
+        Ended::Lost(error) => {
+            worker.metrics.connections_broken.one();
+            tracing::debug!(%error, %peer, "connection ended between requests");
         }
         Ended::Broken(error) => tracing::debug!(%error, %peer, "connection ended before a request"),
     }
@@ -122,7 +129,7 @@ async fn announced(
         return Some(peer);
     }
     let clock = worker.wheel.add();
-    clock.head_begins(worker.settings().head);
+    clock.head_begins(ticks(entrance.rules().rules.limits.head_timeout));
     let read = in_time(&clock, proxy_protocol::read(stream)).await;
     clock.close();
     match read {
@@ -143,7 +150,7 @@ async fn announced(
 fn place(worker: &Worker, client: SocketAddr, entrance: &Entrance) -> Result<Option<Place>, ()> {
     let settings = worker.settings();
     let ip = client.ip().to_canonical();
-    let Some(limit) = settings.limits.connections_per_address else { return Ok(None) };
+    let Some(limit) = entrance.rules().rules.limits.connections_per_address else { return Ok(None) };
     if settings.trusted_proxies.iter().any(|net| net.contains(&ip)) {
         return Ok(None);
     }
@@ -189,51 +196,17 @@ async fn speak(worker: &Rc<Worker>, downstream: &Rc<Downstream>, mut stream: Str
     if downstream.security.as_ref().is_some_and(|security| security.http2 != (protocol == Protocol::Http2)) {
         return Ended::Broken(std::io::Error::other("the client speaks another protocol than it agreed on"));
     }
-    let io = TokioIo::new(DownstreamIo::new(
-        stream,
-        protocol,
-        first,
-        clock.clone(),
-        downstream.settings.head,
-        worker.metrics.clone(),
-    ));
-    let ended = match protocol {
-        Protocol::Http1 => speak_http1(worker, downstream, io).await,
-        Protocol::Http2 => speak_http2(worker, downstream, io).await,
-    };
-    match ended {
+    let head = ticks(downstream.limits().head_timeout);
+    let io = DownstreamIo::new(stream, protocol, first, clock.clone(), head, worker.metrics.clone());
+    if protocol == Protocol::Http1 {
+        return http1::speak(worker, downstream, io).await;
+    }
+    // Boxed, as all that is only some connections': most are idle ones of HTTP/1.1, and small.
+    match Box::pin(speak_http2(worker, downstream, TokioIo::new(io))).await {
         Some(Ok(())) => Ended::Well,
         Some(Err(error)) => Ended::Refused(error),
         None => Ended::TimedOut,
     }
-}
-
-async fn speak_http1(
-    worker: &Rc<Worker>,
-    downstream: &Rc<Downstream>,
-    io: TokioIo<DownstreamIo>,
-) -> Option<hyper::Result<()>> {
-    let limits = &downstream.settings.limits;
-    let service = service_fn(|request| {
-        let (worker, turn) = (worker.clone(), Turn::whole(downstream.clone()));
-        async move { Ok::<_, Infallible>(pipeline::handle(worker, turn, request).await) }
-    });
-    let connection = pin!(
-        http1::Builder::new()
-            .max_buf_size(limits.header_bytes.max(8192))
-            .max_headers(limits.header_count)
-            .max_header_size(limits.header_bytes)
-            .serve_connection(io, service)
-            .with_upgrades()
-    );
-    let linger = |_: Pin<&mut _>| {
-        if let Some(within) = downstream.last_request_within(worker)
-            && downstream.clock.is_waiting()
-        {
-            downstream.clock.wait_for_head(within);
-        }
-    };
-    in_time(&downstream.clock, draining(worker, downstream, connection, || false, linger)).await
 }
 
 async fn speak_http2(
@@ -241,7 +214,7 @@ async fn speak_http2(
     downstream: &Rc<Downstream>,
     io: TokioIo<DownstreamIo>,
 ) -> Option<hyper::Result<()>> {
-    let limits = &downstream.settings.limits;
+    let limits = downstream.limits();
     let tasks = StreamTasks::new(worker.clone());
     let service = service_fn(|request| {
         let clock = tasks.begin(&downstream.clock);
@@ -264,7 +237,7 @@ async fn speak_http2(
         let over = downstream.clock.is_over();
         if over {
             worker.metrics.connections_timed_out.one();
-            downstream.clock.hold(downstream.settings.head);
+            downstream.clock.hold(ticks(downstream.limits().head_timeout));
         }
         over
     };

@@ -4,13 +4,13 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::CONNECTION_WINDOW_BYTES;
-use super::preface::Protocol;
+use super::preface::{self, Protocol};
 use super::refusals::Refusals;
 use super::stream::Stream;
 use crate::telemetry::metrics::WorkerMetrics;
@@ -48,20 +48,46 @@ impl DownstreamIo {
         Self { stream, protocol, first, clock, head, refusals: Refusals::default(), metrics }
     }
 
-    /// Of `bufs`, the first `written` bytes were taken.
-    fn note_written<'a>(&mut self, written: usize, bufs: impl Iterator<Item = &'a [u8]>) {
-        match self.protocol {
+    /// `bytes` were read by who is through with this socket, and are to be read again.
+    pub fn unread(&mut self, bytes: Bytes) {
+        if self.first.is_empty() {
+            self.first = bytes;
+        }
+    }
+
+    /// Ready when there is something to read, or the end. Nothing is held while there is nothing.
+    pub fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.first.is_empty() {
+            self.first = ready!(preface::poll_first(&mut self.stream, cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writing `bufs` came to `written`.
+    fn note_written<'a>(
+        &mut self,
+        written: &Poll<io::Result<usize>>,
+        bufs: impl Iterator<Item = &'a [u8]>,
+    ) {
+        self.clock.note_flushed(false);
+        match (self.protocol, written) {
             // A reader that takes its time but takes is no stalled one.
-            Protocol::Http1 if written > 0 => self.clock.progress(),
-            Protocol::Http1 => {}
+            (Protocol::Http1, Poll::Ready(Ok(bytes))) if *bytes > 0 => {
+                self.clock.reader_took(*bytes);
+                self.clock.progress();
+            }
+            (Protocol::Http1, Poll::Pending) => self.clock.reader_waits(1),
+            (Protocol::Http1, Poll::Ready(_)) => {}
             // What is written may be of any stream, or of none: each notices its own progress.
-            Protocol::Http2 => {
-                let mut left = written;
+            (Protocol::Http2, Poll::Ready(Ok(bytes))) => {
+                let mut left = *bytes;
                 for buf in bufs {
                     let taken = buf.get(..left).unwrap_or(buf);
                     left -= taken.len();
                     self.metrics.streams_refused.add(self.refusals.count(taken));
                 }
+            }
+            (Protocol::Http2, Poll::Ready(Err(_)) | Poll::Pending) => {}
             }
         }
     }
@@ -106,17 +132,18 @@ impl AsyncRead for DownstreamIo {
 impl AsyncWrite for DownstreamIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-        if let Poll::Ready(Ok(written)) = polled {
-            self.note_written(written, std::iter::once(buf));
-        }
+        self.note_written(&polled, std::iter::once(buf));
         polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.clock.note_flushed(matches!(polled, Poll::Ready(Ok(()))));
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.clock.note_flushed(false);
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
@@ -130,9 +157,7 @@ impl AsyncWrite for DownstreamIo {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        if let Poll::Ready(Ok(written)) = polled {
-            self.note_written(written, bufs.iter().map(|buf| &**buf));
-        }
+        self.note_written(&polled, bufs.iter().map(|buf| &**buf));
         polled
     }
 }

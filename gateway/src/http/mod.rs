@@ -5,6 +5,7 @@
 pub mod stream;
 pub mod preface;
 pub mod refusals;
+pub mod http1;
 pub mod io;
 pub mod turn;
 pub mod streams;

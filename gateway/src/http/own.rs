@@ -121,6 +121,7 @@ async fn health_check(story: &Story, service: &Service) -> Result<serde_json::Va
         first_byte: HEALTH_TICKS,
         idle: HEALTH_TICKS,
         min_rate: None,
+        min_response_rate: None,
         stream_idle: HEALTH_TICKS,
         upgrade: false,
         total: now + HEALTH_TICKS,

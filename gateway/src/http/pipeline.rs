@@ -15,7 +15,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
-use vertice_config::gateway::TimeoutsConfig;
+use vertice_config::gateway::{Bound, TimeoutsConfig};
 
 use super::attempts::attempts;
 use super::body::{Asked, DownstreamBody, LogNotes, Story};
@@ -53,7 +53,7 @@ pub async fn handle(worker: Rc<Worker>, turn: Turn, request: Request<Incoming>) 
     worker.metrics.requests.one();
     let request_id = request_id::settle(&mut parts.headers, &mut worker.random.borrow_mut());
     let (connection, is_stream) = (turn.connection().clone(), turn.is_stream());
-    let hsts = connection.rules.hsts.as_ref().filter(|_| connection.is_secure(&parts.headers)).cloned();
+    let hsts = connection.rules().hsts.as_ref().filter(|_| connection.is_secure(&parts.headers)).cloned();
     let mut story = begin(&worker, turn, &parts, &request_id, &body);
     let result = answer(&mut story, parts, body).await;
     let head = story.started.elapsed();
@@ -82,7 +82,7 @@ pub async fn handle(worker: Rc<Worker>, turn: Turn, request: Request<Incoming>) 
         }
         Ok(Outcome::Own(response)) => {
             story.status = response.status();
-            story.turn.clock().stream(story.settings.keep_alive, Tick::MAX);
+            story.turn.clock().stream(story.turn.connection().keep_alive(), Tick::MAX);
             let unread = !is_stream && story.has_unread_body();
             let mut response = response.map(|body| DownstreamBody::own(body, story));
             if unread {
@@ -114,16 +114,16 @@ async fn answer(story: &mut Story, mut parts: Parts, mut body: RequestBody) -> R
     let worker = story.worker.clone();
     // Nothing is awaited from here to the first attempt: once this worker takes up another table, nobody begins with this one.
     let table = worker.tables.current();
-    let limits = &story.settings.limits;
+    let connection = story.turn.connection().clone();
+    let limits = connection.limits();
     let handshake = websocket::take(&mut parts, &mut worker.random.borrow_mut())?;
     target::check(&parts.uri, &parts.method, limits.target_bytes)?;
     headers::check_count(&parts.headers, limits.header_count)?;
     let host = target::host(&parts.uri, &parts.headers, parts.version)?;
-    let connection = story.turn.connection().clone();
     if connection.security.as_ref().is_some_and(|security| !security.answers_for(&host)) {
         return Err(GatewayError::Misdirected);
     }
-    if let Some(to) = &connection.rules.https_redirect
+    if let Some(to) = &connection.rules().https_redirect
         && !connection.is_secure(&parts.headers)
     {
         return own::to_https(to, &host, &parts.uri).map(Outcome::Own);
@@ -159,7 +159,7 @@ async fn answer(story: &mut Story, mut parts: Parts, mut body: RequestBody) -> R
     }
     story.note(|notes| notes.service = Some(service.clone()));
     // A call is a stream of messages, each of which its service limits.
-    if let Some(limit) = route.body_bytes.filter(|_| !story.asked.grpc)
+    if let Some(limit) = route.body_bytes.map_or(limits.body_bytes, Bound::most).filter(|_| !story.asked.grpc)
         && !body.limit(limit)
     {
         return Err(GatewayError::Upstream(Failure::BodyTooLarge));
@@ -181,7 +181,7 @@ async fn answer(story: &mut Story, mut parts: Parts, mut body: RequestBody) -> R
     let mut outgoing = Request::new(body);
     *outgoing.method_mut() = parts.method;
     *outgoing.headers_mut() = parts.headers;
-    let timeouts = within_call(story, outgoing.headers(), route.timeouts);
+    let timeouts = within_call(story, outgoing.headers(), route.timeouts.over(&connection.rules().timeouts));
     let response = attempts(story, &service, &target, &timeouts, handshake.is_some(), outgoing).await?;
     match handshake {
         Some(handshake) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -216,7 +216,7 @@ fn tell_what_policies_say(story: &Story, headers: &mut http::HeaderMap) {
     }
 }
 
-/// The route's time limits, and for a gRPC call the deadline that its client sent.
+/// The route's time limits over the listener's, and for a gRPC call the deadline that its client sent.
 fn within_call(story: &Story, headers: &http::HeaderMap, route: TimeoutsConfig) -> TimeoutsConfig {
     let Some(call) = story.asked.grpc.then(|| grpc::timeout(headers)).flatten() else { return route };
     TimeoutsConfig { total: Some(route.total.map_or(call, |total| total.min(call))), ..route }
@@ -290,7 +290,7 @@ fn refuse(
         progress.cut();
     }
     let close = story.has_unread_body() && !story.turn.is_stream();
-    story.turn.clock().stream(story.settings.keep_alive, Tick::MAX);
+    story.turn.clock().stream(story.turn.connection().keep_alive(), Tick::MAX);
     let reason_header = story.settings.reason_header;
     let mut response = if story.asked.grpc {
         grpc::refusal(&told, reason_header)

@@ -3,10 +3,14 @@
 //! gets no answer, because whoever sends it waits for frames and would take our text for one. Any other junk is HTTP/1's, and
 //! gets its 400.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::stream::Stream;
 
@@ -35,17 +39,34 @@ enum Judged {
 
 /// Reads until the protocol is certain. With it, what was read. `None`: it is no HTTP.
 pub async fn read(stream: &mut Stream) -> io::Result<Option<(Protocol, Bytes)>> {
-    let mut first = BytesMut::with_capacity(FIRST_READ_BYTES);
+    let mut first = Bytes::new();
     loop {
-        let ended = stream.read_buf(&mut first).await? == 0;
+        let more = poll_fn(|cx| poll_first(stream, cx)).await?;
+        let ended = more.is_empty();
+        first = if first.is_empty() { more } else { join(&first, &more) };
         match judge(&first) {
-            Judged::Speaks(protocol) => return Ok(Some((protocol, first.freeze()))),
+            Judged::Speaks(protocol) => return Ok(Some((protocol, first))),
             Judged::NoHttp => return Ok(None),
             // What came is a head that broke off, if it is anything.
-            Judged::TooFewBytes if ended => return Ok(Some((Protocol::Http1, first.freeze()))),
+            Judged::TooFewBytes if ended => return Ok(Some((Protocol::Http1, first))),
             Judged::TooFewBytes => {}
         }
     }
+}
+
+/// The next bytes, as soon as there are any; none: the end. Who waits for them holds no buffer meanwhile.
+pub fn poll_first(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    let mut space = [const { MaybeUninit::uninit() }; FIRST_READ_BYTES];
+    let mut buffer = ReadBuf::uninit(&mut space);
+    ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+    Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+}
+
+fn join(first: &[u8], more: &[u8]) -> Bytes {
+    let mut both = BytesMut::with_capacity(first.len() + more.len());
+    both.extend_from_slice(first);
+    both.extend_from_slice(more);
+    both.freeze()
 }
 
 fn judge(first: &[u8]) -> Judged {

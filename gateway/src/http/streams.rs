@@ -68,7 +68,11 @@ impl<F: Future> Future for StreamTask<F> {
             Poll::Ready(_) => Poll::Ready(()),
             // Whatever the deadline was for, nobody inside dealt with it.
             Poll::Pending if self.clock.is_over() => {
-                self.worker.metrics.streams_timed_out.one();
+                if self.clock.reader_is_late() {
+                    self.worker.metrics.slow_readers.one();
+                } else {
+                    self.worker.metrics.streams_timed_out.one();
+                }
                 Poll::Ready(())
             }
             Poll::Pending => Poll::Pending,

@@ -3,19 +3,19 @@
 //! Over HTTP/1.1 a connection has one request at a time, and one deadline serves both. Over HTTP/2 each stream has its
 //! own; the connection's counts while there is no stream.
 
-use std::cell::Cell;
+use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::HeaderMap;
-use vertice_config::gateway::ListenerRules;
+use vertice_config::gateway::{ClientLimits, ListenerConfig, ListenerRules};
 
 use super::forwarded::Peer;
 use crate::listener::census::Place;
 use crate::listener::entrance::Entrance;
 use crate::tls::Security;
 use crate::worker::timer::{ConnectionClock, Tick, ticks};
-use crate::worker::{LINGER, Settings, Worker};
+use crate::worker::{LINGER, Worker};
 
 /// A deadline that is not to come: a century of ticks, which no sum overflows.
 const FAR: Tick = Tick::MAX / 4;
@@ -33,10 +33,8 @@ pub struct Downstream {
     pub peer_text: String,
     /// Where it came in.
     pub entrance: Arc<Entrance>,
-    /// What its listener had to say when it began.
-    pub rules: ListenerRules,
-    /// What held when it began.
-    pub settings: Rc<Settings>,
+    /// What its listener had to say when its last request began.
+    pub rules: RefCell<Arc<ListenerConfig>>,
     /// HTTP/2 streams under way.
     pub streams: Cell<u32>,
     /// Requests so far.
@@ -56,8 +54,24 @@ impl Downstream {
         worker.last_request_within(&self.entrance).or_else(|| self.judge_spent(worker).then_some(LINGER))
     }
 
+    /// What its listener says.
+    pub fn rules(&self) -> Ref<'_, ListenerRules> {
+        Ref::map(self.rules.borrow(), |config| &config.rules)
+    }
+
+    /// What its client may send and how long it may take.
+    pub fn limits(&self) -> ClientLimits {
+        self.rules().limits
+    }
+
+    /// Ticks between two of its requests.
+    pub fn keep_alive(&self) -> Tick {
+        ticks(self.rules().limits.keep_alive)
+    }
+
     fn judge_spent(&self, worker: &Worker) -> bool {
-        let limits = &self.settings.limits;
+        let rules = self.rules();
+        let limits = &rules.limits;
         let age = worker.wheel.now().saturating_sub(self.began);
         let spent = limits.connection_requests.is_some_and(|most| self.requests.get() >= most)
             || limits.connection_age.is_some_and(|most| age >= ticks(most));
@@ -68,6 +82,7 @@ impl Downstream {
     }
 
     fn begin_request(&self) {
+        self.entrance.renew(&self.rules);
         self.requests.set(self.requests.get() + 1);
     }
 
@@ -118,12 +133,16 @@ impl Turn {
 
     /// From here on every stage has its own deadline.
     pub fn begin(&self) {
+        self.clock().owes(None);
         self.clock().head_begins(FAR);
     }
 
-    /// The answer is through, or nobody waits for it any more: `keep_alive` ticks for the next request.
-    pub fn end(&self, keep_alive: Tick) {
-        let Some(stream) = &self.stream else { return self.connection.clock.wait_for_head(keep_alive) };
+    /// The answer is through, or nobody waits for it any more: `keep_alive` ticks for the next request. `is_whole`: nothing of
+    /// the request is still to come.
+    pub fn end(&self, keep_alive: Tick, is_whole: bool) {
+        let Some(stream) = &self.stream else {
+            return self.connection.clock.wait_for_head(keep_alive, is_whole);
+        };
         // The end of the stream may still have to be written.
         stream.stream(keep_alive, Tick::MAX);
         let left = self.connection.streams.get().saturating_sub(1);

@@ -23,7 +23,7 @@ use crate::worker::Worker;
 pub const INBOX: usize = 1024;
 
 /// Connections taken in one go before others get their turn: a burst must not starve requests.
-const BURST: usize = 64;
+const BURST: usize = 16;
 
 /// A connection on its way to its worker, counted in that worker's load already.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub async fn accept(
         }
     };
     loop {
-        while worker.connections() >= (worker.settings().limits.connections / doors.len().max(1)).max(1) {
+        while worker.connections() >= (worker.settings().connections / doors.len().max(1)).max(1) {
             // Full: who waits is in the kernel's queue. A connection that ends is noticed within the pause.
             if *stop.borrow() {
                 break;

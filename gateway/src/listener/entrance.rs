@@ -1,5 +1,6 @@
 //! What the connections of one listener share, on whatever worker they are, for as long as the last of them lives.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,8 +15,8 @@ use crate::tls::ListenerTls;
 /// One listener, as its acceptors and connections see it.
 #[derive(Debug)]
 pub struct Entrance {
-    /// What the configuration says of it now. A reload that keeps its address replaces it; a connection takes it once, when
-    /// it begins.
+    /// What the configuration says of it now. A reload that keeps its address replaces it; a connection takes it when it
+    /// begins, and anew with each request.
     rules: ArcSwap<ListenerConfig>,
     /// HTTPS by these rules; `None`: HTTP.
     tls: ArcSwapOption<ListenerTls>,
@@ -42,12 +43,22 @@ impl Entrance {
         self.rules.load_full()
     }
 
+    /// Puts what is said now in the place of `rules`, where it is something else. Nothing that workers share is written to
+    /// while it is the same.
+    pub fn renew(&self, rules: &RefCell<Arc<ListenerConfig>>) {
+        let now = self.rules.load();
+        let changed = !Arc::ptr_eq(&now, &rules.borrow());
+        if changed {
+            *rules.borrow_mut() = now.clone();
+        }
+    }
+
     /// The handshake that a connection begins with now, if it does.
     pub fn tls(&self) -> Option<Arc<ListenerTls>> {
         self.tls.load_full()
     }
 
-    /// From the next connection on, `rules` hold, and the TLS that is made of them.
+    /// From the next request on, `rules` hold, and from the next connection on the TLS that is made of them.
     pub fn set_rules(&self, rules: ListenerConfig, tls: Option<Arc<ListenerTls>>) {
         self.tls.store(tls);
         self.rules.store(Arc::new(rules));

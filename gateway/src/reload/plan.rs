@@ -1,6 +1,6 @@
 //! What of a configuration cannot be changed in a running process. Pure.
 
-use vertice_config::gateway::{GatewayConfig, RegistryConfig};
+use vertice_config::gateway::{GatewayConfig, RegistryConfig, RegistryPlace};
 
 /// What `wanted` has changed and only a new process can have; a line each, naming the key. Everything else can be applied
 /// while requests are served.
@@ -12,7 +12,10 @@ pub fn needs_a_new_process(running: &GatewayConfig, wanted: &GatewayConfig) -> V
         ("upgrade_socket", running.upgrade_socket == wanted.upgrade_socket),
         ("admin.address", running.admin == wanted.admin),
         ("registry.url", registry(|a, b| a.place == b.place)),
-        ("the token of the registry", registry(|a, b| a.token == b.token)),
+        (
+            "the token of the embedded registry",
+            registry(|a, b| a.token == b.token || matches!(b.place, RegistryPlace::Remote(_))),
+        ),
         ("registry.request_timeout", registry(|a, b| a.request_timeout == b.request_timeout)),
         ("registry.poll_interval", registry(|a, b| a.poll_interval == b.poll_interval)),
         ("registry.stale_after", registry(|a, b| a.stale_after == b.stale_after)),

@@ -119,12 +119,11 @@ impl Paths {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use http::header::{HeaderName, HeaderValue};
     use http::{HeaderMap, Method};
     use proptest::prelude::*;
-    use vertice_config::gateway::{HeaderPattern, TimeoutsConfig};
+    use vertice_config::gateway::{HeaderPattern, OwnTimeouts};
 
     use super::*;
     use crate::route::spec::{Action, Edits};
@@ -135,14 +134,6 @@ mod tests {
         methods: Vec<Method>,
         headers: Vec<HeaderPattern>,
     ) -> Route {
-        let second = Duration::from_secs(1);
-        let timeouts = TimeoutsConfig {
-            connect: second,
-            first_byte: second,
-            idle: second,
-            stream_idle: second,
-            total: None,
-        };
         Route {
             name: String::new(),
             host,
@@ -153,7 +144,7 @@ mod tests {
             policies: None,
             edits: Edits::default(),
             body_bytes: None,
-            timeouts,
+            timeouts: OwnTimeouts::default(),
             built_in: false,
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use vertice_config::gateway::{
-    AnswerConfig, HeaderEdit, HeaderPattern, HostPattern, PathPattern, PathRewrite, RedirectConfig,
-    TimeoutsConfig,
+    AnswerConfig, Bound, HeaderEdit, HeaderPattern, HostPattern, OwnTimeouts, PathPattern, PathRewrite,
+    RedirectConfig,
 };
 
 use crate::policy::RoutePolicies;
@@ -30,10 +30,10 @@ pub struct Route {
     pub edits: Edits,
     /// Who may ask, how often, and for what; `None`: everybody. The route itself does not look at it.
     pub policies: Option<Arc<RoutePolicies>>,
-    /// Bytes of a request's body; `None`: any number.
-    pub body_bytes: Option<u64>,
-    /// Time limits.
-    pub timeouts: TimeoutsConfig,
+    /// Bytes of a request's body; `None`: as at the listener.
+    pub body_bytes: Option<Bound<u64>>,
+    /// Time limits, over the listener's.
+    pub timeouts: OwnTimeouts,
     /// Whether the gateway brought this route itself; these come last where all else is equal.
     pub built_in: bool,
 }

@@ -59,6 +59,12 @@ pub struct WorkerMetrics {
     pub streams_refused: Counter,
     /// HTTP/2 streams reset because a reader or a writer took too long.
     pub streams_timed_out: Counter,
+    /// Connections that were put to sleep between two requests.
+    pub fell_asleep: Counter,
+    /// Of these, how many have something to do again, or ended asleep.
+    pub woke_up: Counter,
+    /// Connections, and streams of HTTP/2, ended because their client took its answer too slowly.
+    pub slow_readers: Counter,
     /// WebSockets that were opened.
     pub tunnels_opened: Counter,
     /// WebSockets that have ended.

@@ -40,7 +40,9 @@ pub struct Attempt<'a> {
     pub idle: Tick,
     /// Bytes per second that a client owes while its body is waited for.
     pub min_rate: Option<u64>,
-    /// The same for an answer that is a stream of events.
+    /// Bytes per second that the client owes to take of the answer, unless it is a stream of events.
+    pub min_response_rate: Option<u64>,
+    /// The same as `idle` for an answer that is a stream of events.
     pub stream_idle: Tick,
     /// The tick at which the whole request is over.
     pub total: Tick,
@@ -57,7 +59,9 @@ impl Attempt<'_> {
         carrier: Carrier,
         in_flight: InFlight,
     ) -> Response<ResponseBody> {
-        let idle = if is_event_stream(&response) { self.stream_idle } else { self.idle };
+        let pauses = self.upgrade || is_event_stream(&response);
+        let idle = if pauses { self.stream_idle } else { self.idle };
+        self.clock.owes(self.min_response_rate.filter(|_| !pauses));
         self.clock.stream(idle, self.total);
         self.wheel.arm(self.clock, self.clock.deadline());
         response.map(|incoming| ResponseBody {

@@ -11,11 +11,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::fields;
+use crate::worker::pace;
 use crate::worker::timer::{ConnectionClock, Tick};
-
-/// Ticks (50 ms) that a client may be waited for before its rate counts: ten seconds, as for a head.
-const GRACE: Tick = 200;
-const TICKS_PER_SECOND: u64 = 20;
 
 /// A request's body.
 #[derive(Debug)]
@@ -150,12 +147,9 @@ impl Progress {
         }
     }
 
-    /// The tick at which a client that is waited for is too slow, where it owes `rate` bytes per second beyond
-    /// [`GRACE`]. Only the time in which it is waited for counts: a service that takes its time is not its fault.
+    /// The tick at which a client that is waited for is too slow, where it owes `rate` bytes per second.
     pub fn too_slow_at(&self, rate: u64) -> Tick {
-        let earned = self.bytes.get().saturating_mul(TICKS_PER_SECOND) / rate.max(1);
-        let allowed = GRACE.saturating_add(earned);
-        self.waiting_since.get().saturating_add(allowed.saturating_sub(self.waited.get()))
+        pace::too_slow_at(rate, self.bytes.get(), self.waited.get(), self.waiting_since.get())
     }
 }
 
@@ -233,6 +227,7 @@ impl Body for RequestBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker::pace::GRACE;
 
     #[test]
     fn a_client_owes_its_rate_only_for_the_time_in_which_it_is_waited_for() {

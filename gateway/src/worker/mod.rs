@@ -3,6 +3,7 @@
 //! Nothing that a request touches is shared between workers but the table, which nobody writes to.
 
 pub mod timer;
+pub mod pace;
 pub mod run;
 
 use std::cell::{Cell, RefCell};
@@ -13,7 +14,6 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use vertice_config::gateway::LimitsConfig;
 
 use crate::health::{Reporter, Testimony};
 use crate::listener::entrance::Entrance;
@@ -31,12 +31,8 @@ use timer::{Tick, Wheel, ticks};
 /// one of these from its start to its end.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Limits of the client side.
-    pub limits: LimitsConfig,
-    /// Ticks for a head.
-    pub head: Tick,
-    /// Ticks between two requests of a connection.
-    pub keep_alive: Tick,
+    /// Client connections of the whole process. What holds at one listener is its [`Entrance`]'s to say.
+    pub connections: usize,
     /// Peers that are believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Whether `x-vertice-reason` is sent.

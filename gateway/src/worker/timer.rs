@@ -11,22 +11,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use super::pace::Reader;
+
 /// Length of a tick.
 pub const TICK: Duration = Duration::from_millis(50);
 
-/// Ticks in a second: the longest time between two looks at a connection.
-const LOOK: u64 = 20;
+/// Ticks in a second.
+pub const TICKS_PER_SECOND: u64 = 20;
+
+/// The longest time between two looks at a connection: a second.
+const LOOK: u64 = TICKS_PER_SECOND;
 
 /// Slots of the wheel: more than [`LOOK`], so that nothing ever goes around.
 const SLOTS: usize = 32;
+
+/// Ticks without a request after which a connection may sleep: half a second. Who asks more often keeps its buffers.
+const AWAKE: u64 = 10;
 
 /// Ticks since the worker started.
 pub type Tick = u64;
 
 /// `duration` in ticks, rounded up, at least one.
 pub fn ticks(duration: Duration) -> Tick {
-    let tick_ms = TICK.as_millis();
-    u64::try_from(duration.as_millis().div_ceil(tick_ms)).unwrap_or(u64::MAX / 2).clamp(1, u64::MAX / 2)
+    const TICK_MS: u32 = 50;
+    let rest = u64::from(duration.subsec_millis().div_ceil(TICK_MS));
+    duration.as_secs().saturating_mul(TICKS_PER_SECOND).saturating_add(rest).clamp(1, u64::MAX / 2)
 }
 
 /// The deadline of one connection, or of one HTTP/2 stream. Atomic because the connection's I/O wrapper must be `Send` to be handed over on an
@@ -43,10 +52,16 @@ pub struct ConnectionClock {
     window: AtomicU64,
     /// The tick at which its task is woken whatever the deadline is; `u64::MAX`: never, or it was.
     reminder: AtomicU64,
+    /// Between requests: the tick from which on it may sleep; `u64::MAX`: never.
+    sleep_at: AtomicU64,
+    /// Whether everything that was to be written is.
+    flushed: AtomicBool,
     /// What no progress moves the deadline beyond.
     limit: AtomicU64,
     /// Bytes read from the client since a byte of a request or an answer moved; one count per connection.
     idle_reads: Arc<AtomicU64>,
+    /// How the client takes the answer.
+    reader: Reader,
     waker: Mutex<Option<Waker>>,
     now: Arc<AtomicU64>,
 }
@@ -63,9 +78,31 @@ impl ConnectionClock {
     }
 
     /// The last answer is through (or the connection is new): `keep_alive` ticks for the next head to begin.
-    pub fn wait_for_head(&self, keep_alive: Tick) {
+    /// Whether it `may_sleep` meanwhile: there is nothing left of the last request.
+    pub fn wait_for_head(&self, keep_alive: Tick, may_sleep: bool) {
         self.waiting.store(true, Ordering::Relaxed);
+        let sleep_at = if may_sleep { self.now().saturating_add(AWAKE) } else { u64::MAX };
+        self.sleep_at.store(sleep_at, Ordering::Relaxed);
         self.stream(keep_alive, u64::MAX);
+    }
+
+    /// Whether the connection has waited for a while and has nothing to do.
+    pub fn may_sleep(&self) -> bool {
+        self.is_tired() && self.is_waiting() && self.flushed.load(Ordering::Relaxed)
+    }
+
+    fn is_tired(&self) -> bool {
+        self.now() >= self.sleep_at.load(Ordering::Relaxed)
+    }
+
+    /// Whether everything that was to be written is, as far as the connection knows.
+    pub fn note_flushed(&self, flushed: bool) {
+        self.flushed.store(flushed, Ordering::Relaxed);
+    }
+
+    /// It sleeps from here on: it need not be woken to do so.
+    pub fn sleeps(&self) {
+        self.sleep_at.store(u64::MAX, Ordering::Relaxed);
     }
 
     /// From here on every byte in either direction gives `window` ticks, up to the tick `limit`.
@@ -83,6 +120,36 @@ impl ConnectionClock {
             let deadline = self.now().saturating_add(window).min(self.limit.load(Ordering::Relaxed));
             self.deadline.store(deadline, Ordering::Relaxed);
         }
+    }
+
+    /// From here on the client owes to take `rate` bytes per second of its answer.
+    pub fn owes(&self, rate: Option<u64>) {
+        self.reader.owes(rate);
+    }
+
+    /// The client is waited for to take more of its answer, as one of `shared_by`.
+    pub fn reader_waits(&self, shared_by: u32) {
+        if let Some(at) = self.reader.waits(self.now(), shared_by) {
+            self.deadline.store(self.deadline().min(at), Ordering::Relaxed);
+        }
+    }
+
+    /// The client took `bytes` of its answer.
+    pub fn reader_took(&self, bytes: usize) {
+        self.reader.took(u64::try_from(bytes).unwrap_or(u64::MAX), self.now());
+    }
+
+    /// The client took what it was waited for, if it was: its deadline is that of progress again.
+    pub fn reader_is_back(&self) {
+        if self.reader.is_waiting() {
+            self.reader_took(0);
+            self.progress();
+        }
+    }
+
+    /// Whether the client takes its answer too slowly.
+    pub fn reader_is_late(&self) -> bool {
+        self.reader.is_late(self.now())
     }
 
     /// `bytes` were read that may be of no request at all. How many there were since something moved.
@@ -120,6 +187,7 @@ impl ConnectionClock {
     /// The first bytes of a head came: `head` ticks for the rest of it.
     pub fn head_begins(&self, head: Tick) {
         self.waiting.store(false, Ordering::Relaxed);
+        self.sleep_at.store(u64::MAX, Ordering::Relaxed);
         self.hold(head);
     }
 
@@ -194,8 +262,11 @@ impl Wheel {
             waiting: AtomicBool::new(false),
             window: AtomicU64::new(0),
             reminder: AtomicU64::new(u64::MAX),
+            sleep_at: AtomicU64::new(u64::MAX),
+            flushed: AtomicBool::new(true),
             limit: AtomicU64::new(u64::MAX),
             idle_reads,
+            reader: Reader::new(),
             waker: Mutex::new(None),
             now: self.now.clone(),
         });
@@ -233,7 +304,7 @@ impl Wheel {
             if clock.closed.load(Ordering::Relaxed) || clock.queued.load(Ordering::Relaxed) != now {
                 continue;
             }
-            if clock.take_reminder(now) || clock.is_over() || self.draining.get() {
+            if clock.take_reminder(now) || clock.is_over() || clock.is_tired() || self.draining.get() {
                 clock.wake();
             }
             self.queue(&clock);
@@ -325,7 +396,7 @@ mod tests {
         (0..6).for_each(|_| wheel.advance());
         clock.progress();
         assert_eq!(clock.deadline(), 15);
-        clock.wait_for_head(20);
+        clock.wait_for_head(20, false);
         (0..2).for_each(|_| wheel.advance());
         clock.progress();
         assert_eq!(clock.deadline(), 28, "what is still being written counts");
@@ -341,6 +412,24 @@ mod tests {
         assert!((50..=50 + LOOK).contains(&at), "{at}");
         (0..200).for_each(|_| wheel.advance());
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_connection_that_waits_is_woken_once_to_sleep_unless_something_is_left_to_do() {
+        let wheel = Wheel::new();
+        let (clock, count) = watched(&wheel);
+        clock.wait_for_head(1000, true);
+        assert!(!clock.may_sleep());
+        let at = woken_at(&wheel, &count, 100).unwrap();
+        assert!((AWAKE..=AWAKE + LOOK).contains(&at) && clock.may_sleep(), "{at}");
+        clock.note_flushed(false);
+        assert!(!clock.may_sleep());
+        clock.note_flushed(true);
+        clock.sleeps();
+        count.0.store(0, Ordering::Relaxed);
+        assert_eq!(woken_at(&wheel, &count, 900), None);
+        clock.wait_for_head(1000, false);
+        assert_eq!(woken_at(&wheel, &count, 1000), None, "what is left of a request keeps it awake");
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Driver {
     /// `None`: told to stop.
     async fn client(&mut self) -> Option<Client> {
         loop {
-            match Client::new(&self.config.url, self.config.token.as_deref()) {
+            match Client::new(&self.config.url, &self.config.token.clone().into()) {
                 Ok(client) => return Some(client),
                 Err(error) => {
                     self.refused(&error.to_string());

@@ -169,7 +169,7 @@ fn length_missing(bytes: &[u8]) -> bool {
 pub fn config(script: &Script) -> SourceConfig {
     SourceConfig {
         url: script.url(),
-        token: Some("t0ken".into()),
+        token: Some("t0ken".to_owned()).into(),
         request_timeout: Duration::from_secs(5),
         poll_interval: Duration::from_millis(50),
         watch_wait: None,
