@@ -330,7 +330,7 @@ fn a_listener_has_limits_and_timeouts_of_its_own_over_the_general_ones_and_under
             ),
             (
                 "limits = { header_bytes = \"8KiB\" }",
-                "3:27: `listener.limits.target_bytes` (16384) is more than `header_bytes` (8192)",
+                "3:12: `listener.limits.target_bytes` (16384) is more than `header_bytes` (8192)",
                 "at most `header_bytes`",
             ),
         ],

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -19,7 +19,7 @@ use crate::floods::{ATTACKERS, Flood};
 use crate::lingering::{Manner, linger};
 use crate::machine::load_average;
 use crate::paced::Paced;
-use crate::programs::{Gateway, Programs, until};
+use crate::programs::{ANY, Gateway, Programs, until};
 use crate::report::{Figure, Outcome, Table};
 use crate::stats::Sorted;
 use crate::stub::Stub;
@@ -64,6 +64,9 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// Descriptors besides the crowd's, here and in the gateway, which has one more for each slow body.
 const SPARE_FILES: u64 = 2000;
 
+/// Connections that may wait to be accepted by the slow service.
+const QUEUE: u32 = 4096;
+
 const GOAL_RATIO: f64 = 1.1;
 
 /// What other clients and the gateway showed during one or more looks.
@@ -77,6 +80,8 @@ struct Look {
     failures: Vec<String>,
     seconds: f64,
     cpu_s: f64,
+    /// At the end of the first.
+    first_rss_kib: u64,
     /// At the end of the last.
     rss_kib: u64,
     /// Of the attackers, if there were any.
@@ -159,7 +164,11 @@ fn write_config(path: &Path, asked: SocketAddr, slow: SocketAddr) -> Result<(), 
 /// A service that reads whatever comes and says nothing.
 async fn swallow() -> Result<(SocketAddr, JoinSet<()>), String> {
     let listen = async {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(ANY)?;
+        // With the usual queue of 128, slow bodies that come together lose SYNs here, and their second before the next SYN would
+        // be taken for the gateway's.
+        let listener = socket.listen(QUEUE)?;
         Ok((listener.local_addr()?, listener))
     };
     let (address, listener) = listen.await.map_err(|error: std::io::Error| format!("a service: {error}"))?;
@@ -218,6 +227,9 @@ async fn look(gateway: &Gateway, seen: &mut Look, time: Duration) -> Result<(), 
     seen.cpu_s += cpu.user_s + cpu.system_s;
     seen.seconds += time.as_secs_f64();
     seen.rss_kib = Memory::of_tree(pid)?.rss_kib;
+    if seen.p99s.is_empty() {
+        seen.first_rss_kib = seen.rss_kib;
+    }
     seen.failed += counted.failed;
     seen.failures.extend(counted.failures);
     seen.p99s.extend(Sorted::of(counted.milliseconds.iter().copied()).map(|sorted| sorted.percentile(99)));
@@ -311,7 +323,7 @@ fn outcome(
         let value = format!("{} of {}", cut.kept_to_deadline, cut.count);
         figures.push(Figure::with_goal(format!("cut at the deadline: {:?}", cut.manner), value, "all", all));
     }
-    let base_kib = pairs.first().map_or(0, |(quiet, _)| quiet.rss_kib);
+    let base_kib = pairs.first().map_or(0, |(quiet, _)| quiet.first_rss_kib);
     for (quiet, troubled) in pairs {
         let (base, with) = (quiet.sorted()?, troubled.sorted()?);
         let ratio = with.percentile(99) / base.percentile(99);

@@ -63,7 +63,7 @@ pub(super) const KEYS: &[Key] = &[
         absent: "",
         example: "20000",
         what: "Downstream connections of the whole process; more wait in the kernel's queue.",
-        why: "About 25 KiB each when idle. The limit on open files of the process must be higher.",
+        why: "About 5 KiB each when idle, 30 KiB when busy. The limit on open files of the process must be higher.",
     },
     Key {
         name: "connections_per_address",

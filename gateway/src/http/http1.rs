@@ -81,7 +81,7 @@ async fn awake(worker: &Rc<Worker>, downstream: &Rc<Downstream>, io: DownstreamI
         look();
         match Pin::new(&mut connection).poll(cx) {
             Poll::Pending if clock.may_sleep() => Poll::Ready(None),
-            polled => polled.map(Some),
+            polled @ (Poll::Pending | Poll::Ready(_)) => polled.map(Some),
         }
     });
     match in_time(clock, tired).await {

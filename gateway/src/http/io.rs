@@ -50,7 +50,8 @@ impl DownstreamIo {
 
     /// `bytes` were read by who is through with this socket, and are to be read again.
     pub fn unread(&mut self, bytes: Bytes) {
-        if self.first.is_empty() {
+        // An empty piece of a buffer keeps all of it.
+        if !bytes.is_empty() {
             self.first = bytes;
         }
     }
@@ -64,11 +65,7 @@ impl DownstreamIo {
     }
 
     /// Writing `bufs` came to `written`.
-    fn note_written<'a>(
-        &mut self,
-        written: &Poll<io::Result<usize>>,
-        bufs: impl Iterator<Item = &'a [u8]>,
-    ) {
+    fn note_written<'a>(&mut self, written: &Poll<io::Result<usize>>, bufs: impl Iterator<Item = &'a [u8]>) {
         self.clock.note_flushed(false);
         match (self.protocol, written) {
             // A reader that takes its time but takes is no stalled one.
@@ -77,7 +74,6 @@ impl DownstreamIo {
                 self.clock.progress();
             }
             (Protocol::Http1, Poll::Pending) => self.clock.reader_waits(1),
-            (Protocol::Http1, Poll::Ready(_)) => {}
             // What is written may be of any stream, or of none: each notices its own progress.
             (Protocol::Http2, Poll::Ready(Ok(bytes))) => {
                 let mut left = *bytes;
@@ -87,8 +83,7 @@ impl DownstreamIo {
                     self.metrics.streams_refused.add(self.refusals.count(taken));
                 }
             }
-            (Protocol::Http2, Poll::Ready(Err(_)) | Poll::Pending) => {}
-            }
+            (Protocol::Http1, Poll::Ready(_)) | (Protocol::Http2, Poll::Ready(Err(_)) | Poll::Pending) => {}
         }
     }
 
@@ -119,6 +114,9 @@ impl AsyncRead for DownstreamIo {
             let bytes = self.first.len().min(buf.remaining());
             buf.put_slice(self.first.get(..bytes).unwrap_or_default());
             self.first.advance(bytes);
+            if self.first.is_empty() {
+                self.first = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
