@@ -177,8 +177,12 @@ async fn a_stream_beyond_the_limit_is_refused_and_counted() {
         let frame = frames.next().await.unwrap();
         assert_eq!((frame.kind, frame.stream, &frame.payload[..]), (RST_STREAM, stream, &[0, 0, 0, 7][..]));
     }
-    let metrics = get(gateway.admin, "/metrics").await.text();
-    assert!(metrics.contains("vertice_gateway_streams_refused_total 2\n"), "{metrics}");
+    // It is counted after it is written, and who read it may ask before.
+    eventually(PATIENCE, "two are counted", async || {
+        let metrics = get(gateway.admin, "/metrics").await.text();
+        metrics.contains("vertice_gateway_streams_refused_total 2\n").then_some(())
+    })
+    .await;
     stub.held(128).await;
     stub.release();
 }

@@ -254,7 +254,9 @@ impl Crowd {
         for (manner, count, deadline_s) in CROWD {
             let over = match manner {
                 Manner::Idle => Self::comes_within(),
-                _ => Duration::from_secs_f64(deadline_s),
+                Manner::SlowHead | Manner::StalledBody | Manner::TrickledBody => {
+                    Duration::from_secs_f64(deadline_s)
+                }
             };
             for number in 0..count {
                 let (stopped, kept) = (stopped.clone(), kept.clone());
