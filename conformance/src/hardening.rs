@@ -156,7 +156,7 @@ pub(crate) const ROWS: &[Row] = &[
             "tests/tests/policies_api_keys.rs",
             "tests/tests/policies_jwt.rs",
             "tests/tests/policies_forward_auth.rs",
-            "gateway/src/policy/guard.rs",
+            "gateway/src/fields.rs",
         ],
         "",
     ),

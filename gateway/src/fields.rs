@@ -1,6 +1,7 @@
 //! Names of header fields that are not the peer's to set, for heads and for trailers.
 
 use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName};
 use http_body::Frame;
 
 /// Whether a field of this name is one that the gateway sets or replaces, in any spelling.
@@ -46,6 +47,45 @@ pub fn is_for_one_hop(name: &str) -> bool {
     )
 }
 
+/// Fields that only the gateway may set, by an operator's choice.
+#[derive(Debug, Default)]
+pub struct OwnFields {
+    /// With dashes where there could be underscores.
+    names: Vec<String>,
+}
+
+impl OwnFields {
+    /// Of these names.
+    pub fn of<'a>(names: impl Iterator<Item = &'a HeaderName>) -> Self {
+        let mut names: Vec<String> = names.map(|name| plain(name.as_str())).collect();
+        names.sort_unstable();
+        names.dedup();
+        Self { names }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Takes them out of what a client sent, in every spelling.
+    pub fn strip(&self, fields: &mut HeaderMap) {
+        if self.names.is_empty() {
+            return;
+        }
+        let bad: Vec<HeaderName> =
+            fields.keys().filter(|name| self.names.contains(&plain(name.as_str()))).cloned().collect();
+        for name in bad {
+            fields.remove(name);
+        }
+    }
+}
+
+/// As services read it: many take an underscore for a dash.
+fn plain(name: &str) -> String {
+    name.replace('_', "-")
+}
+
 /// Takes out of trailers what would be believed in a head but nobody checks behind a body (RFC 9110 6.5.1): framing,
 /// routing, credentials, and everything of ours.
 pub fn strip_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
@@ -78,6 +118,20 @@ pub fn strip_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_policies_set_is_taken_from_clients_in_every_spelling() {
+        let own = [HeaderName::from_static("x-user-id"), HeaderName::from_static("x_tenant")];
+        let own = OwnFields::of(own.iter());
+        let mut headers = HeaderMap::new();
+        for name in ["x-user-id", "x_user_id", "x-user_id", "x-tenant", "x_tenant", "x-users-id"] {
+            headers.append(HeaderName::from_static(name), "1".parse().unwrap());
+            headers.append(HeaderName::from_static(name), "2".parse().unwrap());
+        }
+        own.strip(&mut headers);
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-users-id"]);
+        assert!(OwnFields::of(std::iter::empty()).is_empty());
+    }
 
     #[test]
     fn trailers_carry_data_and_nothing_that_rules() {

@@ -221,6 +221,10 @@ async fn http2_grpc_and_websockets_are_refused_in_their_own_terms() {
     let answer = raw_to_end(system.gateway.address, handshake.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     assert_eq!(system.stub.requests(), 1);
+    // A browser's WebSocket can send no header: with the key in the query it comes to the service, which here declines.
+    let with_key = handshake.replace("/general/ws", &format!("/stream/ws?room=1&api_key={KEY}"));
+    let answer = raw_to_end(system.gateway.address, with_key.as_bytes()).await;
+    assert!(answer.contains("/stream/ws?room=1\"") && answer.contains("sec-websocket-key"), "{answer}");
 }
 
 #[tokio::test]

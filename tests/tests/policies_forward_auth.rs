@@ -2,13 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use vertice_tests::guarded::{Guarded, assert_refused, seen};
 use vertice_tests::http::{request, send};
 use vertice_tests::http2;
+use vertice_tests::wait::{PATIENCE, eventually, within};
 
 const CONFIG: &str = r#"
 [forward_auth.sso]
@@ -93,7 +95,7 @@ async fn system() -> (Decider, Guarded) {
     let decider = Decider::start().await;
     let system = Guarded::start(CONFIG, &[]).await;
     system.registry.put_with("auth_service", "auth:1", &decider.url, json!({ "health": "tcp" })).await;
-    vertice_tests::wait::eventually(vertice_tests::wait::PATIENCE, "the decider is known", async || {
+    eventually(PATIENCE, "the decider is known", async || {
         (system.get("/app/x", &[("cookie", "in")]).await.status == 200).then_some(())
     })
     .await;
@@ -210,9 +212,23 @@ async fn a_decider_that_nobody_knows_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn a_slow_service_behind_a_quick_decision_has_its_own_time() {
+async fn what_comes_after_a_decision_has_its_own_time() {
     let (_decider, system) = system().await;
-    system.stub.answer_after(std::time::Duration::from_millis(1500));
+    system.stub.answer_after(Duration::from_millis(1500));
     let answer = system.get("/app/x", &[("cookie", "in")]).await;
     assert_eq!(answer.status, 200, "three times the timeout of the decision: {answer:?}");
+    system.stub.answer_after(Duration::ZERO);
+
+    // A body that comes more slowly than the decision may take.
+    let head =
+        "POST /app/x HTTP/1.1\r\nHost: a\r\nCookie: in\r\nConnection: close\r\nContent-Length: 4\r\n\r\n";
+    let mut stream = TcpStream::connect(system.gateway.address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for byte in b"slow" {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        stream.write_all(&[*byte]).await.unwrap();
+    }
+    let mut answer = String::new();
+    within(PATIENCE, "the answer", stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"body\":\"slow\""), "{answer}");
 }

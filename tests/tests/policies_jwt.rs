@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use vertice_tests::guarded::{Guarded, assert_refused, seen};
 use vertice_tests::http::{Answer, raw_to_end, request};
 use vertice_tests::http2;
+use vertice_tests::scripted::Scripted;
 use vertice_tests::tokens::{IssuerKey, Page, hs256, now_s, token};
 use vertice_tests::wait::{PATIENCE, eventually};
 
@@ -111,6 +112,24 @@ async fn no_client_can_say_who_it_is_by_itself_on_any_route() {
             assert!(seen(&open, name).is_empty(), "{target} {name} {open:?}");
         }
     }
+    // Behind a body, where a service may still read it.
+    let service = Scripted::start(
+        "x-sum: 5\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    system.registry.put("trailer_service", "t:1", &service.url).await;
+    let request_with_trailers = "POST /v2/trailer_service/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTrailer: x-sum, x_user_id, x-tenant\r\nTransfer-Encoding: chunked\r\n\r\n\
+        0\r\nX_User_Id: 1\r\nX-Tenant: other\r\nX-Sum: 5\r\n\r\n";
+    let seen_trailers = eventually(PATIENCE, "the trailers come", async || {
+        raw_to_end(system.gateway.address, request_with_trailers.as_bytes()).await;
+        service.requests().first().cloned()
+    })
+    .await
+    .to_lowercase();
+    assert!(seen_trailers.contains("x-sum: 5"), "{seen_trailers}");
+    assert!(!seen_trailers.contains("x_user_id:") && !seen_trailers.contains("x-tenant:"), "{seen_trailers}");
+
     let mut client = http2::Connection::open(system.gateway.address).await.unwrap();
     let over_http2 =
         client.send(request("GET", "/user/x", &[spoofed[0], spoofed[2], spoofed[6]], "")).await.unwrap();

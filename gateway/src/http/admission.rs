@@ -64,8 +64,6 @@ async fn ask(story: &mut Story, question: Question<'_>) -> Option<Response<Bytes
         Ok(answer) => whole(answer).await,
         Err(_) => None,
     };
-    // The deadlines of the answer were those of another request than the one that goes on.
-    story.turn.begin();
     let answer = answer?;
     if let Some(stats) = service.stats.of(story.worker.index) {
         let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);

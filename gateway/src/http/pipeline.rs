@@ -164,6 +164,9 @@ async fn answer(story: &mut Story, mut parts: Parts, mut body: RequestBody) -> R
     {
         return Err(GatewayError::Upstream(Failure::BodyTooLarge));
     }
+    if let Some(guard) = &story.settings.guard {
+        body.guard(guard.fields());
+    }
     headers::strip_request(&mut parts.headers, !body.is_empty())?;
     if parts.version == Version::HTTP_2 {
         headers::join_crumbs(&mut parts.headers);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::fields;
+use crate::fields::{self, OwnFields};
 use crate::worker::pace;
 use crate::worker::timer::{ConnectionClock, Tick};
 
@@ -31,6 +31,8 @@ pub enum RequestBody {
         clock: Arc<ConnectionClock>,
         /// Bytes that may still come.
         left: u64,
+        /// What its trailers may not say, beside what none may.
+        own: Option<Arc<OwnFields>>,
     },
 }
 
@@ -87,7 +89,7 @@ impl RequestBody {
         }
         let progress = Rc::new(Progress::default());
         progress.last.set(clock.now());
-        Self::Streamed { incoming, is_stream, progress, clock: clock.clone(), left: u64::MAX }
+        Self::Streamed { incoming, is_stream, progress, clock: clock.clone(), left: u64::MAX, own: None }
     }
 
     /// From here on it may have no more than `limit` bytes; whether what it declares is within that.
@@ -96,6 +98,13 @@ impl RequestBody {
         *left = limit;
         // The declared length, or nothing.
         incoming.size_hint().lower() <= limit
+    }
+
+    /// From here on its trailers may not say what `own` names.
+    pub fn guard(&mut self, fields: &Arc<OwnFields>) {
+        if let Self::Streamed { own, .. } = self {
+            *own = Some(fields.clone());
+        }
     }
 
     /// Where to see how far it has come; `None` for no body.
@@ -161,7 +170,7 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self::Streamed { incoming, is_stream, progress, clock, left } = self.get_mut() else {
+        let Self::Streamed { incoming, is_stream, progress, clock, left, own } = self.get_mut() else {
             return Poll::Ready(None);
         };
         if progress.cut.get() {
@@ -204,7 +213,11 @@ impl Body for RequestBody {
                 if incoming.is_end_stream() {
                     progress.finished.set(true);
                 }
-                Poll::Ready(Some(Ok(fields::strip_trailers(frame))))
+                let mut frame = fields::strip_trailers(frame);
+                if let (Some(own), Some(trailers)) = (own, frame.trailers_mut()) {
+                    own.strip(trailers);
+                }
+                Poll::Ready(Some(Ok(frame)))
             }
         }
     }
