@@ -66,7 +66,7 @@ async fn admitted(auth: &str, headers: &[(&str, &str)], told: Option<u16>) -> (S
     };
     let fields =
         admission.request_fields.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap()));
-    (outcome, admission.names().iter().map(|names| names.to_string()).chain(fields).collect())
+    (outcome, admission.names().iter().map(ToString::to_string).chain(fields).collect())
 }
 
 #[tokio::test]
