@@ -11,7 +11,8 @@ use crate::machine::Machine;
 use crate::programs::Programs;
 use crate::report::{self, Outcome};
 use crate::scenario::{
-    changes, cpu, failover, million, outage, propagation, restart, rolling, sidecar_rss, slow, swap, watchers,
+    changes, cpu, failover, million, outage, policies, propagation, restart, rolling, sidecar_rss, slow,
+    swap, watchers,
 };
 
 /// Measures the programs of the `dist` profile. Progress while it runs, a table at the end; JSON and Markdown in --out
@@ -24,13 +25,13 @@ pub(crate) struct Options {
     /// What to measure; everything if none is named
     #[arg(value_enum)]
     scenarios: Vec<Scenario>,
-    /// cpu, tls: interleaved rounds per proxy
+    /// cpu, tls: interleaved rounds per proxy; policies: per route
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
-    /// cpu, tls: seconds of one round, after half a second that is not counted
+    /// cpu, tls, policies: seconds of one round, after half a second that is not counted
     #[arg(long, value_name = "S", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub(crate) seconds: u32,
-    /// cpu, tls: keep-alive connections
+    /// cpu, tls, policies: keep-alive connections
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) connections: u32,
     /// propagation: registrations
@@ -100,6 +101,8 @@ enum Scenario {
     Rolling,
     /// Ten thousand idle clients, slow ones and floods over HTTP/2: what others notice, and what they cost
     Slow,
+    /// CPU time per request with policies and without; a rate limit that two gateways share in a Redis that stops and dies
+    Policies,
 }
 
 /// Does what the command line says.
@@ -170,5 +173,6 @@ async fn one(scenario: Scenario, programs: &Programs, options: &Options) -> Resu
         Scenario::Failover => failover::run(programs).await,
         Scenario::Rolling => rolling::run(programs, options.rolls).await,
         Scenario::Slow => slow::run(programs).await,
+        Scenario::Policies => policies::run(programs, options).await,
     }
 }

@@ -1,4 +1,4 @@
-//! A Redis with a copy and a Sentinel that watches them, as real programs: what a failover needs.
+//! Redis as a real program: one by itself, and one with a copy and a Sentinel that watches them, which a failover needs.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -107,6 +107,13 @@ fn whole(answer: &[u8]) -> bool {
     let line = answer.get(..end).and_then(|line| std::str::from_utf8(line).ok()).unwrap_or_default();
     let length = line.strip_prefix('$').and_then(|length| length.parse::<usize>().ok());
     length.is_none_or(|length| answer.len() >= end + 2 + length + 2)
+}
+
+/// A server by itself, with the address at which it answers.
+pub(crate) async fn alone() -> Result<(Child, SocketAddr, TempDir), String> {
+    let folder = folder()?;
+    let (child, address) = server(folder.path(), &[]).await?;
+    Ok((child, address, folder))
 }
 
 fn folder() -> Result<TempDir, String> {

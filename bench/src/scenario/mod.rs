@@ -12,3 +12,4 @@ pub(crate) mod watchers;
 pub(crate) mod failover;
 pub(crate) mod rolling;
 pub(crate) mod slow;
+pub(crate) mod policies;
