@@ -11,6 +11,7 @@ pub mod keys;
 mod suggest;
 mod reader;
 mod values;
+pub mod redis_address;
 pub mod gateway;
 pub mod registry;
 pub mod sidecar;

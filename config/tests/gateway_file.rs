@@ -673,7 +673,7 @@ header_bytes = \"1 KiB\"
             "g.toml:1:11: `workers` is 'four'; give a whole number from 1 to 1024",
             "g.toml:2:1: `stat_dir` is not a key; did you mean `state_dir`? known keys here: workers, state_dir, \
              upgrade_socket, trusted_proxies, reason_header, listener, admin, registry, access_log, timeouts, limits, health, \
-             upstream_tls, headers, api_key, jwt, forward_auth, policies, \
+             upstream_tls, headers, api_key, jwt, forward_auth, policies, cors, rate_limit, rate_limit_store, ip, \
              service, route",
             "g.toml:3:10: not TOML: key with no value; write key = value",
             "g.toml:4:20: `trusted_proxies` is 'nobody'; give a network or an address: \"10.0.0.0/8\", \

@@ -42,6 +42,10 @@ fn file_with(section: &SectionKeys, key: &Key, value: &str) -> String {
         "[jwt.NAME]" if matches!(key.name, "jwks_file" | "jwks_url") => &[("algorithms", "[\"ES256\"]")],
         "[jwt.NAME]" => &[("jwks_file", "\"/j\""), ("algorithms", "[\"ES256\"]")],
         "[forward_auth.NAME]" => &[("service", "\"ab\"")],
+        "[cors.NAME]" => &[("origins", "[\"https://a\"]")],
+        "[rate_limit.NAME]" => &[("requests", "10"), ("per", "\"1s\"")],
+        "[rate_limit_store]" => &[("url", "\"redis://r\"")],
+        "[ip.NAME]" => &[("deny", "[]"), ("allow", "[\"192.0.2.0/24\"]")],
         _ => &[],
     };
     let mut body = String::new();
@@ -55,6 +59,19 @@ fn file_with(section: &SectionKeys, key: &Key, value: &str) -> String {
     }
     // A section of a list's last item stands below it.
     let parent = if section.header == "[service.tls]" { "[[service]]\nname = \"ab\"\n" } else { "" };
+    // What a key may name; it must be used whatever the key says.
+    let named = |definition: &str| {
+        format!("{definition}\n[[route]]\nname = \"u\"\nprefix = \"/u\"\nservice = \"ab\"\n{}", key.name)
+    };
+    let named = match (section.header, key.name) {
+        (_, "ip") => named("[ip.office]\nallow = [\"192.0.2.0/24\"]") + " = \"office\"\n",
+        (_, "cors") => named("[cors.web]\norigins = [\"https://a\"]") + " = \"web\"\n",
+        (_, "rate_limits") => {
+            named("[rate_limit.per-client]\nrequests = 1\nper = \"1s\"") + " = [\"per-client\"]\n"
+        }
+        ("[rate_limit.NAME]", "shared") => "[rate_limit_store]\nurl = \"redis://r\"\n".to_owned(),
+        _ => String::new(),
+    };
     let listener =
         if section.header == "[[listener]]" { "" } else { "[[listener]]\naddress = \"127.0.0.1:1\"\n" };
     if section.header.is_empty() {
@@ -65,9 +82,12 @@ fn file_with(section: &SectionKeys, key: &Key, value: &str) -> String {
             "[[api_key]]" => "[policies]\nauth = { api_key = true }\n",
             "[jwt.NAME]" => "[policies]\nauth = { jwt = \"NAME\" }\n",
             "[forward_auth.NAME]" => "[policies]\nauth = { forward = \"NAME\" }\n",
+            "[cors.NAME]" => "[policies]\ncors = \"NAME\"\n",
+            "[rate_limit.NAME]" => "[policies]\nrate_limits = [\"NAME\"]\n",
+            "[ip.NAME]" => "[policies]\nip = \"NAME\"\n",
             _ => "",
         };
-        format!("{listener}{parent}{}\n{body}{line}{user}", section.header)
+        format!("{listener}{parent}{named}{}\n{body}{line}{user}", section.header)
     }
 }
 
@@ -81,7 +101,7 @@ fn every_example_of_the_page_is_accepted_and_changes_something() {
     let token = dir.path().join("token");
     std::fs::write(&token, SECRET).unwrap();
     for (section, key) in keys() {
-        let example = if ["token_file", "key_file", "secret_file"].contains(&key.name) {
+        let example = if ["token_file", "key_file", "secret_file", "password_file"].contains(&key.name) {
             format!("{token:?}")
         } else {
             key.example.to_owned()

@@ -24,6 +24,7 @@ pub mod original_registry;
 pub mod process;
 pub mod python;
 pub mod stub;
+pub mod redis_server;
 pub mod scripted;
 pub mod streamed;
 pub mod system;

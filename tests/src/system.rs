@@ -118,12 +118,10 @@ impl Gateway {
     pub async fn started(mut program: Program) -> Self {
         let admin = program.line("its admin address", |line| address_in(line, "admin")).await;
         let address = program
-            .line(
-                "its address",
-                |line| {
-                    if line.contains("admin") { None } else { address_in(line, "listen") }
-                },
-            )
+            .line("its address", |line| {
+                let other = line.contains("admin") || line.contains("embedded");
+                if other { None } else { address_in(line, "listen") }
+            })
             .await;
         Self { program, address, admin }
     }
@@ -142,6 +140,35 @@ impl Gateway {
         let of_it = format!("listener=\"{name}\"");
         let pick = |line: &str| address_in(line, "listening").filter(|_| line.contains(&of_it));
         self.program.line("a listener's address", pick).await
+    }
+
+    /// With the text of a configuration file, a registry of its own, and `service`, called `stub_service`; ready. What the
+    /// file is to say of its listener stands in `text` after `[[listener]]` and an address.
+    pub async fn in_front_of(service: &str, text: &str) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let fixed = format!(
+            "[registry]\nembedded = \"127.0.0.1:0\"\n[[service]]\nname = \"stub_service\"\nfallback = [\"{service}\"]\n"
+        );
+        std::fs::write(file.path(), format!("{text}\n{fixed}")).unwrap();
+        let workers = ["--workers", "2"];
+        if text.contains("[[listener]]") {
+            return Self::start_configured(file.path(), &workers).await;
+        }
+        let config = file.path().to_str().unwrap();
+        let always = ["run", "--config", config, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        let all: Vec<&str> = always.into_iter().chain(workers).collect();
+        let gateway = Self::started(Program::start("vertice-gateway", &all, &[])).await;
+        gateway.ready().await;
+        gateway
+    }
+
+    /// Waits until the metric `name`, with its labels, is `value`.
+    pub async fn counts(&self, name: &str, value: &str) {
+        let line = format!("vertice_gateway_{name} {value}");
+        eventually(PATIENCE, &line, async || {
+            http::get(self.admin, "/metrics").await.text().lines().any(|said| said == line).then_some(())
+        })
+        .await;
     }
 
     /// Waits until it is ready.

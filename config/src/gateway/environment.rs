@@ -26,6 +26,7 @@ pub(super) const ADMIN: &str = "GATEWAY_ADMIN";
 const REGISTRY: &str = "VERTICE_REGISTRY_URL";
 const TOKEN: &str = "VERTICE_REGISTRY_TOKEN";
 const OLD_TOKEN: &str = "REGISTRY_AUTH_TOKEN";
+const STORE_PASSWORD: &str = "RATE_LIMIT_STORE_PASSWORD";
 const TIMEOUT: &str = "REGISTRY_TIMEOUT";
 const CACHE_TTL: &str = "GATEWAY_CACHE_TTL";
 
@@ -43,6 +44,11 @@ pub(super) const VARIABLES: &[Variable] = &[
         name: OLD_TOKEN,
         kind: "text",
         what: "The same where `VERTICE_REGISTRY_TOKEN` is not set; `REGISTRY_AUTH_TOKEN_FILE` as well.",
+    },
+    Variable {
+        name: STORE_PASSWORD,
+        kind: "text",
+        what: "The password of the `[rate_limit_store]`; `RATE_LIMIT_STORE_PASSWORD_FILE` names a file that holds it.",
     },
     Variable {
         name: TIMEOUT,
@@ -63,6 +69,7 @@ pub(super) struct EnvSpec {
     pub(super) admin: Option<AdminSpec>,
     pub(super) registry: Option<ServiceUrl>,
     pub(super) token: Option<Secret>,
+    pub(super) store_password: Option<Secret>,
     pub(super) request_timeout: Option<Duration>,
     pub(super) poll_interval: Option<Duration>,
 }
@@ -78,6 +85,7 @@ pub(super) fn read(env: &Env) -> (EnvSpec, Vec<EnvError>) {
         admin: keep(&mut errors, admin(env)),
         registry: keep(&mut errors, registry(env)),
         token: keep(&mut errors, token(env)),
+        store_password: keep(&mut errors, env.secret(STORE_PASSWORD)),
         request_timeout: keep(&mut errors, seconds(env, TIMEOUT)),
         poll_interval: keep(&mut errors, seconds(env, CACHE_TTL)),
     };

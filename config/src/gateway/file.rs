@@ -21,7 +21,7 @@ use crate::values;
 pub(super) const WORKERS: RangeInclusive<usize> = 1..=1024;
 
 /// The sections that stand below the top-level keys.
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 19] = [
     "listener",
     "admin",
     "registry",
@@ -35,6 +35,10 @@ const SECTIONS: [&str; 15] = [
     "jwt",
     "forward_auth",
     "policies",
+    "cors",
+    "rate_limit",
+    "rate_limit_store",
+    "ip",
     "service",
     "route",
 ];
@@ -140,6 +144,8 @@ pub(super) struct Wanted {
     pub(super) listener: bool,
     /// No variable holds the registry's token.
     pub(super) token: bool,
+    /// No variable holds the password of the store of rate limits.
+    pub(super) store_password: bool,
 }
 
 /// Reads every section.
@@ -155,7 +161,8 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, env: &Env,
     }
     let timeouts = timeouts::read(reading, root, &defaults::TIMEOUTS).over(&defaults::TIMEOUTS);
     let limits = limits::read(reading, root);
-    let listeners = listeners::read(reading, root, limits.clients, &timeouts);
+    let policies = policy::read(reading, root, env, wanted.store_password);
+    let listeners = listeners::read(reading, root, limits.clients, &timeouts, &policies);
     let admin = listeners::read_admin(reading, root);
     let registry = registry::read(reading, root, wanted.token);
     let workers = root.value(reading, "workers", |v| values::number(v, *WORKERS.start(), *WORKERS.end()));
@@ -168,10 +175,10 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, env: &Env,
     let upstream_tls = upstream_tls::read_general(reading, root);
     let services = services::read(reading, root, &upstream_tls);
     let headers = edits::read_general(reading, root);
-    let policies = policy::read(reading, root, env);
     let bases = routes::Bases { timeouts: &timeouts, edits: &headers, policies: &policies };
     let routes = routes::read(reading, root, &bases);
-    policy::judge_unused(reading, root, &policies, &routes);
+    let at: Vec<&ListenerConfig> = listeners.iter().map(|said| &said.value).collect();
+    policy::judge_unused(reading, root, &policies, &at, &routes);
     FileSpec {
         listeners,
         admin,

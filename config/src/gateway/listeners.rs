@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use toml::de::DeValue;
 
+use super::policy::{self, PoliciesConfig};
 use super::{
     ClientLimits, ListenAddress, ListenerConfig, ListenerRules, TimeoutsConfig, defaults, https, limits,
     timeouts, tls,
@@ -98,6 +99,15 @@ pub(super) const LISTENER_KEYS: &[Key] = &[
                route's own win over them.",
         why: "",
     },
+    Key {
+        name: "ip",
+        kind: "name of an `[ip.NAME]`, or \"none\"",
+        default: Some("\"none\""),
+        absent: "",
+        example: "\"office\"",
+        what: "From which addresses clients may ask for anything here, the gateway's own pages as well; 403 for all others.",
+        why: "",
+    },
 ];
 
 pub(super) const ADMIN_KEYS: &[Key] = &[Key {
@@ -118,6 +128,7 @@ pub(super) fn read(
     root: &Section<'_, '_>,
     limits: ClientLimits,
     timeouts: &TimeoutsConfig,
+    policies: &PoliciesConfig,
 ) -> Vec<Said<ListenerConfig>> {
     let mut listeners: Vec<Said<ListenerConfig>> = Vec::new();
     for section in root.sections(reading, "listener", &names(LISTENER_KEYS)) {
@@ -125,7 +136,9 @@ pub(super) fn read(
         let name = section.value(reading, "name", word);
         let tls = tls::read(reading, &section);
         let mode = section.value(reading, "mode", values::file_mode);
-        let rules = read_rules(reading, &section, limits, timeouts);
+        let mut rules = read_rules(reading, &section, limits, timeouts);
+        let ip = section.value(reading, "ip", |value| policy::named(value, "ip", &policies.ip));
+        rules.ip = ip.and_then(|said| said.value);
         let Some(address) = address else { continue };
         match &address.value {
             ListenAddress::Unix(_) if tls.is_some() => reading.mistake(
@@ -171,7 +184,7 @@ fn read_rules(
     let (https_redirect, hsts) = https::read(reading, section);
     let limits = limits::read_own(reading, section, limits);
     let timeouts = timeouts::read(reading, section, timeouts).over(timeouts);
-    ListenerRules { https_redirect, hsts, limits, timeouts }
+    ListenerRules { https_redirect, hsts, limits, timeouts, ip: None }
 }
 
 /// Where the admin listener should be.

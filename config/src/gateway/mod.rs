@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
@@ -191,12 +192,14 @@ pub struct ListenerRules {
     pub limits: ClientLimits,
     /// Time limits of its requests where a route says nothing else: its own over the general ones.
     pub timeouts: TimeoutsConfig,
+    /// From which addresses clients may ask; `None`: from all.
+    pub ip: Option<Arc<policy::IpConfig>>,
 }
 
 impl ListenerRules {
     /// Those of a listener that says nothing by itself.
     pub fn plain(limits: ClientLimits, timeouts: TimeoutsConfig) -> Self {
-        Self { https_redirect: None, hsts: None, limits, timeouts }
+        Self { https_redirect: None, hsts: None, limits, timeouts, ip: None }
     }
 }
 

@@ -81,6 +81,26 @@ pub const SECTIONS: &[SectionKeys] = &[
         keys: policy::KEYS,
     },
     SectionKeys {
+        header: "[cors.NAME]",
+        what: "Which pages of other origins may use a route from a browser. `NAME` is what routes call it.",
+        keys: policy::cors::KEYS,
+    },
+    SectionKeys {
+        header: "[rate_limit.NAME]",
+        what: "How often somebody may ask.",
+        keys: policy::rate_limit::KEYS,
+    },
+    SectionKeys {
+        header: "[rate_limit_store]",
+        what: "Where limits with `shared = true` are counted by all gateways together.",
+        keys: policy::rate_limit::STORE_KEYS,
+    },
+    SectionKeys {
+        header: "[ip.NAME]",
+        what: "From which addresses clients may ask.",
+        keys: policy::ip::KEYS,
+    },
+    SectionKeys {
         header: "[[service]]",
         what: "What you know about a service beside the registry; one section per service. Most services need none.",
         keys: services::KEYS,
@@ -94,7 +114,8 @@ pub const SECTIONS: &[SectionKeys] = &[
     SectionKeys {
         header: "[[route]]",
         what: "Which requests go to which service, or are redirected or answered; one section per route. A route has exactly one of \
-               `service`, `redirect` and `answer`. `/v2/{service}/...` needs none.",
+               `service`, `redirect` and `answer`. `/v2/{service}/...` needs none. The keys of `[policies]` stand here as well, and \
+               hold instead of what is said there.",
         keys: routes::KEYS,
     },
 ];

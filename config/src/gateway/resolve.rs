@@ -4,12 +4,14 @@ use super::claims::{Claim, Origin};
 use super::environment::{self, EnvSpec};
 use super::file::{self, FileSpec, WORKERS, Wanted};
 use super::listeners::AdminSpec;
+use super::policy::PoliciesConfig;
 use super::{
     FallbackUrl, Flags, GatewayConfig, ListenAddress, ListenerConfig, ListenerRules, Mistake, RegistryConfig,
     RegistryPlace, ServiceConfig, claims, defaults, fallbacks, policy, upstream_tls,
 };
 use crate::env::Env;
 use crate::reader::Reading;
+use crate::redis_address::StoreAddress;
 use crate::values;
 
 /// Reads `file` (its name and its text), the environment and the flags; every mistake of all three at once.
@@ -22,6 +24,7 @@ pub fn resolve(file: Option<(&str, &str)>, env: &Env, flags: &Flags) -> Result<G
     let wanted = Wanted {
         listener: file.is_some() && flags.listen.is_none() && env.get(environment::LISTEN).is_none(),
         token: said_env.token.is_none(),
+        store_password: said_env.store_password.is_none(),
     };
     // No file says as much as an empty one.
     let (name, text) = file.unwrap_or_default();
@@ -155,7 +158,13 @@ fn merge(
         upstream_tls: file.upstream_tls,
         headers: file.headers,
         services: file.services,
-        policies: file.policies,
+        policies: PoliciesConfig {
+            rate_limit_store: file
+                .policies
+                .rate_limit_store
+                .map(|store| StoreAddress { password: env.store_password.or(store.password), ..store }),
+            ..file.policies
+        },
         routes: file.routes,
         warnings: Vec::new(),
     };

@@ -185,7 +185,8 @@ pub(super) fn read(reading: &mut Reading<'_>, root: &Section<'_, '_>, bases: &Ba
     let mut seen_names: BTreeMap<String, usize> = BTreeMap::new();
     let mut seen_matches: BTreeMap<Match, usize> = BTreeMap::new();
     let mut routes = Vec::new();
-    for section in root.sections(reading, "route", &names(KEYS)) {
+    let known: Vec<&'static str> = names(KEYS).into_iter().chain(names(policy::KEYS)).collect();
+    for section in root.sections(reading, "route", &known) {
         let name = section.wanted(reading, "name", "\"core\"", listeners::word);
         if let Some(name) = &name {
             let line = reading.line(&name.at);

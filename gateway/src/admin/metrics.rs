@@ -15,6 +15,8 @@ use vertice_registry_client::SourceError;
 use super::AdminState;
 use super::holds::by_reason;
 use crate::health::verdict::Verdict;
+use crate::policy::rate::buckets::Counts;
+use crate::policy::rate::store::StoreStats;
 use crate::table::{Service, StatusClass};
 use crate::telemetry::histogram::Sum;
 use crate::telemetry::metrics::{Counter, WorkerMetrics};
@@ -51,7 +53,8 @@ impl Collector for Snapshot {
         health(state, &mut encoder)?;
         services(state, &mut encoder)?;
         policies(state, &mut encoder)?;
-        tls(state, &mut encoder)
+        tls(state, &mut encoder)?;
+        traffic(state, &mut encoder)
     }
 }
 
@@ -280,6 +283,48 @@ fn table(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
     gauge(encoder, "table_unacknowledged_seconds", help, unacknowledged)?;
     let help = "Canaries that the registry had and the watch did not bring";
     count(encoder, "canary_lost", help, freshness.canary.deaf)
+}
+
+fn traffic(state: &AdminState, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+    let help = "Preflights (CORS) that the gateway answered";
+    count(encoder, "cors_preflights", help, sum(state, |m| &m.preflights))?;
+    let help = "Requests and preflights of pages of an origin that the route's CORS does not name";
+    count(encoder, "cors_origins_refused", help, sum(state, |m| &m.origins_refused))?;
+    let policies = state.policies.get();
+    let limits = policies.limits();
+    let counts: Vec<_> =
+        limits.all().map(|limit| (limit.config.name.as_str(), limit.buckets.counts())).collect();
+    let row = |of: fn(&Counts) -> u64| counts.iter().map(move |(name, counts)| (*name, of(counts)));
+    let help = "Requests that a rate limit let pass";
+    family(encoder, "rate_limit_admitted", help, "limit", row(|counts| counts.admitted))?;
+    let help = "Requests that a rate limit refused";
+    family(encoder, "rate_limit_refused", help, "limit", row(|counts| counts.refused))?;
+    let help = "Requests under a shared rate limit that were judged while its store was away";
+    family(encoder, "rate_limit_alone", help, "limit", row(|counts| counts.alone))?;
+    let help = "Clients (addresses, keys, values) that a rate limit forgot although they were not idle, because there were too many";
+    family(encoder, "rate_limit_forgotten_early", help, "limit", row(|counts| counts.forgotten_early))?;
+    let help = "Clients (addresses, keys, values) that a rate limit remembers";
+    let mut metric = encoder.encode_descriptor("rate_limit_names", help, None, MetricType::Gauge)?;
+    for limit in limits.all() {
+        let names = approximately(limit.buckets.names());
+        ConstGauge::new(names).encode(metric.encode_family(&[("limit", limit.config.name.as_str())])?)?;
+    }
+    let stats = limits.store().map(|store| store.door().stats.clone());
+    let of = |read: fn(&StoreStats) -> u64| stats.as_ref().map_or(0, |stats| read(stats));
+    let reachable = stats.as_ref().map_or(f64::NAN, |stats| if stats.is_reachable() { 1.0 } else { 0.0 });
+    let help = "1 if the store of shared rate limits answered the last time; not a number: there is none";
+    gauge(encoder, "rate_limit_store_reachable", help, reachable)?;
+    let help = "Talks with the store of shared rate limits; each tells it of many requests";
+    count(encoder, "rate_limit_store_talks", help, of(StoreStats::talks))?;
+    let help = "Talks with the store of shared rate limits, and connections to it, that failed";
+    count(encoder, "rate_limit_store_failures", help, of(StoreStats::failures))?;
+    let waiting: usize = limits.all().map(|limit| limit.waiting()).sum();
+    let waiting = waiting + stats.as_ref().map_or(0, |stats| stats.talked_of());
+    let help = "Clients (addresses, keys, values) of whose requests the store of shared rate limits has not heard yet";
+    gauge(encoder, "rate_limit_store_waiting", help, approximately(waiting))?;
+    let trip = stats.as_ref().map_or(f64::NAN, |stats| stats.round_trip().as_secs_f64());
+    let help = "How long the last talk with the store of shared rate limits took; no request waits for it";
+    gauge(encoder, "rate_limit_store_round_trip_seconds", help, trip)
 }
 
 /// Seconds since `at`; not a number where there is none.

@@ -8,7 +8,7 @@ use vertice_config::gateway::{
 
 /// What holds at a listener.
 pub fn listener(rules: &ListenerRules) -> Value {
-    let ListenerRules { https_redirect, hsts, limits, timeouts } = rules;
+    let ListenerRules { https_redirect, hsts, limits, timeouts, ip } = rules;
     json!({
         "https_redirect": https_redirect.as_ref().map(|HttpsRedirectConfig { hosts, port }| json!({
             "hosts": hosts.iter().map(host).collect::<Vec<_>>(),
@@ -17,6 +17,7 @@ pub fn listener(rules: &ListenerRules) -> Value {
         "hsts": hsts.as_ref().and_then(|value| value.to_str().ok()),
         "limits": super::limits::clients(limits),
         "timeouts": super::limits::timeouts(timeouts),
+        "ip": ip.as_ref().map(|config| &config.name),
     })
 }
 

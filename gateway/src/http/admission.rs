@@ -1,5 +1,7 @@
 //! A request before the policies of its route, and the question to a service that decides.
 
+use std::net::IpAddr;
+
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, VIA};
 use http::request::Parts;
@@ -14,12 +16,25 @@ use super::error::GatewayError;
 use super::{headers, pipeline};
 use crate::fields::is_ours;
 use crate::policy::forward::ForwardAuth;
-use crate::policy::{self, Admission, Asking, Question, RoutePolicies, Stop};
+use crate::policy::{self, Admission, Asking, Question, Refusal, RoutePolicies, Stop};
 use crate::table::StatusClass;
 use crate::upstream::{RequestBody, ResponseBody};
 
 /// Bytes of the answer of a service that decides: a page for people, or a redirect. Larger ones are no decision.
 const ANSWER_BYTES: usize = 64 * 1024;
+
+/// The client's address: the peer's, or whom a trusted proxy names.
+fn client(story: &Story, headers: &HeaderMap) -> IpAddr {
+    story.turn.connection().peer.client(headers, &story.settings.trusted_proxies)
+}
+
+/// Whether requests of this client are taken at its listener at all.
+pub fn admit_address(story: &Story, headers: &HeaderMap) -> Result<(), GatewayError> {
+    match &story.turn.connection().rules().ip {
+        Some(ip) if !ip.admits(client(story, headers)) => Err(GatewayError::Refused(Refusal::Address)),
+        Some(_) | None => Ok(()),
+    }
+}
 
 /// Whether the request goes on; `Some`: it is answered. What it is to bear on its way, and what its answer is to say, stays
 /// in `story`.
@@ -27,14 +42,23 @@ pub async fn admit(
     story: &mut Story,
     policies: &RoutePolicies,
     host: &str,
+    route: &str,
     parts: &mut Parts,
 ) -> Result<Option<Response<Bytes>>, GatewayError> {
     let mut admission = Box::<Admission>::default();
     let now_s = vertice_process::clock::unix_ms() / 1000;
-    let mut asking = Asking { parts, host, now_s, is_grpc: story.asked.grpc };
+    let client = client(story, &parts.headers);
+    let (now, has_body, is_grpc) = (story.started, story.progress.is_some(), story.asked.grpc);
+    let mut asking = Asking { parts, host, now_s, is_grpc, route, client, now, has_body };
     let ask = async |question: Question<'_>| ask(story, question).await;
     let admitted = policy::admit(policies, &mut asking, &mut admission, ask).await;
     story.note(|notes| notes.who = admission.names());
+    if admission.is_preflight {
+        story.worker.metrics.preflights.one();
+    }
+    if admission.origin_refused {
+        story.worker.metrics.origins_refused.one();
+    }
     story.admission = Some(admission);
     match admitted {
         Ok(()) => Ok(None),

@@ -71,7 +71,7 @@ pub struct Told {
 
 impl GatewayError {
     /// All reasons, for the metrics.
-    pub const REASONS: [&'static str; 39] = [
+    pub const REASONS: [&'static str; 42] = [
         "bad_path",
         "bad_host",
         "misdirected",
@@ -85,6 +85,9 @@ impl GatewayError {
         "transfer_coding",
         "loop",
         "no_route",
+        "address_denied",
+        "rate_limited",
+        "content_type",
         "key_missing",
         "key_wrong",
         "key_expired",
@@ -319,6 +322,9 @@ mod tests {
             (GatewayError::Loop, 508, "loop"),
             (GatewayError::Upstream(Failure::ClosedDuringBody), 502, "upstream_closed"),
             (GatewayError::NoRoute, 404, "no_route"),
+            (GatewayError::Refused(Refusal::Address), 403, "address_denied"),
+            (GatewayError::Refused(Refusal::RateLimited), 429, "rate_limited"),
+            (GatewayError::Refused(Refusal::ContentType), 415, "content_type"),
             (GatewayError::Refused(Refusal::KeyMissing), 403, "key_missing"),
             (GatewayError::Refused(Refusal::KeyWrong), 401, "key_wrong"),
             (GatewayError::Refused(Refusal::KeyExpired), 401, "key_expired"),

@@ -23,6 +23,8 @@ const HTTPS: HeaderValue = HeaderValue::from_static("https");
 pub struct Peer {
     /// Whether its own claims are believed.
     trusted: bool,
+    /// In canonical form.
+    ip: IpAddr,
     address: HeaderValue,
     /// How it speaks to us.
     scheme: HeaderValue,
@@ -44,6 +46,7 @@ impl Peer {
         };
         Self {
             trusted: proxies.iter().any(|net| net.contains(&ip)),
+            ip,
             address: value(&ip.to_string()),
             scheme: if https { HTTPS } else { HTTP },
             element: node,
@@ -74,6 +77,25 @@ impl Peer {
         }
     }
 
+    /// Who asks: the peer, unless it is one of the trusted `proxies`. Each of these appended who asked it to X-Forwarded-For, so
+    /// the last one there that is none of them is the client; what stands before it is its own claim.
+    pub fn client(&self, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
+        let mut client = self.ip;
+        if !self.trusted {
+            return client;
+        }
+        let values = headers.get_all(X_FORWARDED_FOR).iter().rev();
+        for text in values.flat_map(|value| value.to_str().unwrap_or("?").rsplit(',')) {
+            // Who cannot be read was asked for by the last one who could.
+            let Some(ip) = address_of(text.trim()) else { return client };
+            client = ip;
+            if !proxies.iter().any(|net| net.contains(&ip)) {
+                return client;
+            }
+        }
+        client
+    }
+
     /// Whether it is a proxy that is trusted and says that its client came over TLS.
     pub fn says_https(&self, headers: &HeaderMap) -> bool {
         // A second proxy appends: the first one saw the client.
@@ -97,6 +119,13 @@ impl Peer {
         *last = Some((host.clone(), made.clone()));
         made
     }
+}
+
+/// An address as proxies write it: some with its port, an IPv6 one then in brackets.
+fn address_of(text: &str) -> Option<IpAddr> {
+    let bracketed = || text.strip_prefix('[')?.split_once(']').map(|(ip, _)| ip);
+    let ip = text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
+    ip.or_else(|| bracketed()?.parse().ok()).map(|ip: IpAddr| ip.to_canonical())
 }
 
 fn strip_claims(headers: &mut HeaderMap) {
@@ -218,6 +247,34 @@ mod tests {
                 row("x-real-ip", "1.1.1.1"),
             ]
         );
+    }
+
+    #[test]
+    fn the_client_is_the_last_one_whom_a_trusted_proxy_does_not_vouch_for() {
+        let proxies: Vec<IpNet> = ["10.0.0.0/8", "fd00::/8"].iter().map(|net| net.parse().unwrap()).collect();
+        for (peer, values, client) in [
+            ("9.9.9.9:1", &["1.1.1.1"][..], "9.9.9.9"),
+            ("[::ffff:9.9.9.9]:1", &[], "9.9.9.9"),
+            ("10.0.0.1:1", &[], "10.0.0.1"),
+            ("10.0.0.1:1", &["1.1.1.1"], "1.1.1.1"),
+            ("10.0.0.1:1", &["6.6.6.6, 1.1.1.1"], "1.1.1.1"),
+            ("10.0.0.1:1", &["6.6.6.6, 1.1.1.1 ,10.0.0.2,fd00::1"], "1.1.1.1"),
+            ("10.0.0.1:1", &["6.6.6.6", "1.1.1.1", "10.0.0.2"], "1.1.1.1"),
+            ("10.0.0.1:1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            ("10.0.0.1:1", &["1.1.1.1:4711"], "1.1.1.1"),
+            ("10.0.0.1:1", &["[2001:db8::1]:4711"], "2001:db8::1"),
+            ("10.0.0.1:1", &["[2001:db8::1]"], "2001:db8::1"),
+            ("10.0.0.1:1", &["::ffff:1.1.1.1"], "1.1.1.1"),
+            ("10.0.0.1:1", &["1.1.1.1, unknown, 10.0.0.2"], "10.0.0.2"),
+            ("10.0.0.1:1", &["1.1.1.1, "], "10.0.0.1"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(X_FORWARDED_FOR, value.parse().unwrap());
+            }
+            let peer = Peer::new(peer.parse().unwrap(), false, &proxies);
+            assert_eq!(peer.client(&headers, &proxies).to_string(), client, "{values:?}");
+        }
     }
 
     #[test]

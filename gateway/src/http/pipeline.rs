@@ -25,7 +25,8 @@ use super::turn::Turn;
 use super::websocket::{self, Handshake};
 use super::{admission, edits, grpc, headers, own, request_id, target, tunnel};
 use crate::policy;
-use crate::route::RequestView;
+use crate::policy::cors::preflight;
+use crate::route::{RequestView, Route, Routes};
 use crate::table::{Service, StatusClass};
 use crate::upstream::{Failure, RequestBody, ResponseBody};
 use crate::worker::Worker;
@@ -128,9 +129,10 @@ async fn answer(story: &mut Story, mut parts: Parts, mut body: RequestBody) -> R
     {
         return own::to_https(to, &host, &parts.uri).map(Outcome::Own);
     }
+    admission::admit_address(story, &parts.headers)?;
     let view =
         RequestView { host: &host, path: parts.uri.path(), method: &parts.method, headers: &parts.headers };
-    let route = table.routes.find(&view).ok_or(GatewayError::NoRoute)?;
+    let route = find(&table.routes, &view).ok_or(GatewayError::NoRoute)?;
     story.edits.clone_from(&route.edits.response);
     story.note(|notes| {
         notes.host = host.to_string();
@@ -140,7 +142,7 @@ async fn answer(story: &mut Story, mut parts: Parts, mut body: RequestBody) -> R
     if let Some(policies) = route.policies.clone() {
         let host = host.into_owned();
         // Few routes have any, and all requests would pay for the size of the future.
-        let admitted = Box::pin(admission::admit(story, &policies, &host, &mut parts)).await?;
+        let admitted = Box::pin(admission::admit(story, &policies, &host, &route.name, &mut parts)).await?;
         if let Some(answer) = admitted {
             return Ok(Outcome::Own(answer));
         }
@@ -196,6 +198,18 @@ async fn answer(story: &mut Story, mut parts: Parts, mut body: RequestBody) -> R
         }
         _ => Ok(Outcome::Answered { response, service }),
     }
+}
+
+/// The route of a request; of a preflight, that of the request that it is about, if that one answers preflights.
+fn find<'r>(routes: &'r Routes, view: &RequestView<'_>) -> Option<&'r Route> {
+    if let Some(method) = preflight(view.method, view.headers) {
+        let announced = routes.find(&RequestView { method: &method, ..*view });
+        let answers = |route: &&Route| route.policies.as_ref().is_some_and(|p| p.answers_preflights());
+        if let Some(route) = announced.filter(answers) {
+            return Some(route);
+        }
+    }
+    routes.find(view)
 }
 
 /// Takes away what a client claims of itself, and says what is known of it.

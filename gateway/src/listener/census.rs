@@ -48,7 +48,7 @@ impl Drop for Place {
 }
 
 /// Who holds `ip`, in canonical form: of IPv6 a client commonly has a /64 for itself (RFC 6177), and can take any address in it.
-fn holder(ip: IpAddr) -> IpAddr {
+pub(crate) fn holder(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.into(),
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),

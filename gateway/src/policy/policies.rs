@@ -8,10 +8,12 @@ use vertice_config::gateway::policy::{PoliciesConfig, RoutePoliciesConfig};
 use super::RoutePolicies;
 use super::api_key::ApiKeys;
 use super::auth::Auth;
+use super::cors::Cors;
 use super::forward::ForwardAuth;
 use super::guard::Guard;
 use super::jwt::Issuer;
 use super::jwt::jwks::Jwks;
+use super::rate::RateLimits;
 
 /// All of it.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +23,7 @@ pub struct Policies {
     published: Vec<Arc<Jwks>>,
     services: Vec<Arc<ForwardAuth>>,
     guard: Option<Arc<Guard>>,
+    limits: RateLimits,
 }
 
 /// What holds now, for who shows it.
@@ -57,24 +60,39 @@ impl Policies {
         let of_tokens = issuers.iter().flat_map(|issuer| issuer.own_fields());
         let of_services = services.iter().flat_map(|service| service.own_fields());
         let guard = Guard::of(of_tokens.chain(of_services), keys.clone()).map(Arc::new);
-        Self { keys, issuers, published, services, guard }
+        let limits = RateLimits::of(config, before.map(|before| &before.limits));
+        Self { keys, issuers, published, services, guard, limits }
     }
 
     /// Those of one route; `None`: it has none, and its requests pay one look.
     pub fn route(&self, config: &RoutePoliciesConfig) -> Option<Arc<RoutePolicies>> {
-        let RoutePoliciesConfig { auth } = config;
+        if *config == RoutePoliciesConfig::default() {
+            return None;
+        }
+        let RoutePoliciesConfig { auth, ip, cors, rate_limits, content } = config;
         let auth = auth.as_ref().map(|auth| {
             let issuer = auth.jwt.as_ref().and_then(|name| self.issuers.iter().find(|i| i.name == *name));
             let forward =
                 auth.forward.as_ref().and_then(|name| self.services.iter().find(|s| s.name == *name));
             Auth::of(auth, auth.api_key.then(|| self.keys.clone()), issuer.cloned(), forward.cloned())
         });
-        auth.is_some().then(|| Arc::new(RoutePolicies { auth }))
+        Some(Arc::new(RoutePolicies {
+            ip: ip.clone(),
+            cors: cors.as_ref().map(|config| Arc::new(Cors::new(config))),
+            limits: self.limits.route(rate_limits),
+            auth,
+            content: content.clone(),
+        }))
     }
 
     /// What no client may say on any route.
     pub fn guard(&self) -> Option<Arc<Guard>> {
         self.guard.clone()
+    }
+
+    /// Who asked how often.
+    pub fn limits(&self) -> &RateLimits {
+        &self.limits
     }
 
     /// The API keys.

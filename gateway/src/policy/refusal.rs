@@ -31,12 +31,25 @@ pub enum Refusal {
     ScopeMissing,
     /// Who asks does so for another tenant.
     TenantWrong,
+    /// Its client's address is not one that may ask here.
+    Address,
+    /// A limit has no more of its kind for now.
+    RateLimited,
+    /// Its body is of a kind that the route does not take, or of none.
+    ContentType,
 }
 
 impl Refusal {
     /// One of each, in the order in which policies look.
     pub fn all() -> Vec<Self> {
-        let mut all = vec![Self::KeyMissing, Self::KeyWrong, Self::KeyExpired, Self::TokenMissing];
+        let mut all = vec![
+            Self::Address,
+            Self::RateLimited,
+            Self::KeyMissing,
+            Self::KeyWrong,
+            Self::KeyExpired,
+            Self::TokenMissing,
+        ];
         all.extend(TokenFault::ALL.map(Self::Token));
         all.extend([
             Self::TokenKeysUnavailable,
@@ -45,6 +58,7 @@ impl Refusal {
             Self::AuthUnavailable,
             Self::ScopeMissing,
             Self::TenantWrong,
+            Self::ContentType,
         ]);
         all
     }
@@ -83,6 +97,19 @@ impl Refusal {
             Self::TenantWrong => {
                 (StatusCode::FORBIDDEN, "tenant_wrong", "the key or token is for another tenant")
             }
+            Self::Address => {
+                (StatusCode::FORBIDDEN, "address_denied", "requests from this address are not taken here")
+            }
+            Self::RateLimited => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "too many requests: `Retry-After` says when the next one is taken, `RateLimit` by which limit",
+            ),
+            Self::ContentType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "content_type",
+                "the body's Content-Type is missing or is none that this route takes: see `Accept`",
+            ),
         }
     }
 
@@ -108,7 +135,10 @@ impl Refusal {
             | Self::Denied { .. }
             | Self::AuthUnavailable
             | Self::ScopeMissing
-            | Self::TenantWrong => return None,
+            | Self::TenantWrong
+            | Self::Address
+            | Self::RateLimited
+            | Self::ContentType => return None,
         };
         HeaderValue::try_from(challenge).ok()
     }

@@ -54,7 +54,16 @@ async fn admitted(auth: &str, headers: &[(&str, &str)], told: Option<u16>) -> (S
         request = request.header(*name, *value);
     }
     let mut parts = request.body(()).unwrap().into_parts().0;
-    let mut asking = Asking { parts: &mut parts, host: "h", now_s: 50, is_grpc: false };
+    let mut asking = Asking {
+        parts: &mut parts,
+        host: "h",
+        now_s: 50,
+        is_grpc: false,
+        route: "r",
+        client: std::net::Ipv4Addr::LOCALHOST.into(),
+        now: tokio::time::Instant::now(),
+        has_body: false,
+    };
     let mut admission = Admission::default();
     let ask = async |_: Question<'_>| {
         Some(Response::builder().status(told?).header("x-groups", "g").body(Bytes::new()).unwrap())

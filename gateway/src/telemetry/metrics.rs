@@ -81,6 +81,10 @@ pub struct WorkerMetrics {
     pub requests: Counter,
     /// Requests that ended, in whatever way.
     pub requests_ended: Counter,
+    /// Questions of browsers whether another request may be sent, which the gateway answered.
+    pub preflights: Counter,
+    /// Requests of pages of an origin that may not use the route.
+    pub origins_refused: Counter,
     /// Requests whose answer did not reach its end: the client left or the endpoint broke off.
     pub requests_broken: Counter,
     /// Bytes of bodies from clients.

@@ -10,8 +10,8 @@ use redis::{
 };
 use tokio::time::timeout;
 
-use super::address::{HostPort, StoreAddress, Whereabouts};
 use super::scripts::{Script, Scripts};
+use super::{HostPort, StoreAddress, Whereabouts};
 
 /// The longest that anything waits for one answer of Redis.
 pub(super) const CALL_DEADLINE: Duration = Duration::from_secs(1);
@@ -105,6 +105,20 @@ impl Link {
     fn silent(&self, doing: &str) -> Away {
         Away(format!("{}: no answer to {doing} within {} ms", self.at, CALL_DEADLINE.as_millis()))
     }
+}
+
+/// A connection of somebody else's to the Redis that takes writes; an answer on it has `deadline`. The error says what failed.
+pub async fn connect_to_master(
+    address: &StoreAddress,
+    deadline: Duration,
+) -> Result<MultiplexedConnection, String> {
+    let open = async {
+        let at = find(&address.whereabouts).await?;
+        let mut connection = connect(&at, address, deadline).await?;
+        replication(&mut connection).await?;
+        Ok(connection)
+    };
+    open.await.map_err(|Away(why)| why)
 }
 
 /// The address of the Redis that takes writes, by the first Sentinel that knows it.

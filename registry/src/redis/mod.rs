@@ -4,7 +4,6 @@
 //! A write is decided here and done by one script that compares first. While Redis is away a replica goes on alone,
 //! removes nothing, and says afterwards what happened.
 
-mod address;
 mod scripts;
 mod link;
 mod record;
@@ -29,7 +28,8 @@ use vertice_process::shutdown::Shutdown;
 use vertice_process::tasks;
 use vertice_registry_api::{Position, SourceState};
 
-pub use address::{HostPort, StoreAddress, Whereabouts};
+pub use link::connect_to_master;
+pub use vertice_config::redis_address::{HostPort, StoreAddress, Whereabouts};
 
 use crate::store::Store;
 use link::{Away, Link};

@@ -1,14 +1,25 @@
 //! Policies: rules that are defined once, by name, and that routes name. How they work together: `docs/policies.md`.
 
+pub(super) mod cors;
+pub(super) mod rate_limit;
+pub(super) mod ip;
+mod content;
 mod api_keys;
 mod auth;
 mod forward_auth;
 mod jwt;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use toml::de::DeValue;
+use vertice_registry_api::name::shorten;
+
 use crate::env::Env;
 use crate::keys::{Key, names};
-use crate::reader::{Reading, Said, Section};
-use crate::suggest;
+use crate::reader::{Outcome, Reading, Said, Section, Wrong};
+use crate::redis_address::StoreAddress;
+use crate::{suggest, values};
 
 pub(in crate::gateway) use api_keys::KEYS as API_KEY_KEYS;
 pub use api_keys::{ApiKeyConfig, KeyHash};
@@ -18,7 +29,15 @@ pub(in crate::gateway) use forward_auth::KEYS as FORWARD_AUTH_KEYS;
 pub(in crate::gateway) use jwt::KEYS as JWT_KEYS;
 pub use jwt::{JwtAlgorithm, JwtConfig, JwtKeys};
 
-use super::RouteConfig;
+pub use content::ContentConfig;
+pub use cors::{CorsConfig, OriginPattern};
+pub use ip::{IpConfig, Networks};
+pub use rate_limit::{CountedBy, RateLimitConfig};
+
+use super::{ListenerConfig, RouteConfig};
+
+/// Limits on one route: each costs every request a look.
+const RATE_LIMITS: usize = 8;
 
 /// What is defined for routes to name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,6 +48,14 @@ pub struct PoliciesConfig {
     pub jwt: Vec<JwtConfig>,
     /// Services that decide who may ask.
     pub forward_auth: Vec<ForwardAuthConfig>,
+    /// Pages of other origins.
+    pub cors: BTreeMap<String, Arc<CorsConfig>>,
+    /// How often somebody may ask.
+    pub rate_limits: BTreeMap<String, Arc<RateLimitConfig>>,
+    /// Where limits are counted that all gateways share.
+    pub rate_limit_store: Option<StoreAddress>,
+    /// From which addresses clients may ask.
+    pub ip: BTreeMap<String, Arc<IpConfig>>,
     /// What holds for a route that says nothing else, and for `/v2/{service}/`.
     pub general: RoutePoliciesConfig,
 }
@@ -38,6 +65,14 @@ pub struct PoliciesConfig {
 pub struct RoutePoliciesConfig {
     /// Who may ask; `None`: everybody.
     pub auth: Option<AuthConfig>,
+    /// From which addresses; `None`: from all.
+    pub ip: Option<Arc<IpConfig>>,
+    /// Pages of other origins; `None`: what the service says about that goes through.
+    pub cors: Option<Arc<CorsConfig>>,
+    /// All of these hold.
+    pub rate_limits: Vec<Arc<RateLimitConfig>>,
+    /// Which kinds of bodies; `None`: all.
+    pub content: Option<ContentConfig>,
 }
 
 pub(in crate::gateway) const AUTH: Key = Key {
@@ -54,18 +89,62 @@ pub(in crate::gateway) const AUTH: Key = Key {
 };
 
 /// Keys of `[policies]`; a route has them as well.
-pub(in crate::gateway) const KEYS: &[Key] = &[AUTH];
+pub(in crate::gateway) const KEYS: &[Key] = &[
+    AUTH,
+    Key {
+        name: "ip",
+        kind: "name of an `[ip.NAME]`, or \"none\"",
+        default: Some("\"none\""),
+        absent: "",
+        example: "\"office\"",
+        what: "From which addresses clients may ask; 403 for all others.",
+        why: "",
+    },
+    Key {
+        name: "cors",
+        kind: "name of a `[cors.NAME]`, or \"none\"",
+        default: Some("\"none\""),
+        absent: "",
+        example: "\"web\"",
+        what: "Which pages of other origins may use it. The gateway answers preflights, and replaces what the service says about it.",
+        why: "Without it services answer preflights themselves, and what they say goes through.",
+    },
+    Key {
+        name: "rate_limits",
+        kind: "list of names of `[rate_limit.NAME]`",
+        default: Some("[]"),
+        absent: "",
+        example: "[\"per-client\"]",
+        what: "How often somebody may ask; 429 beyond. All of them hold; a request that one of them refuses does not count for those \
+               that are looked at together with it.",
+        why: "",
+    },
+    Key {
+        name: "content",
+        kind: "table of `types`",
+        default: None,
+        absent: "bodies of every kind",
+        example: "{ types = [\"application/json\", \"image/*\"] }",
+        what: "Media types of the bodies of requests; 415 for all others, and for a body that does not say what it is.",
+        why: "How large a body may be: `body_bytes`.",
+    },
+];
 
 /// Everything that routes can name, and what holds for all of them.
 pub(in crate::gateway) fn read(
     reading: &mut Reading<'_>,
     root: &Section<'_, '_>,
     env: &Env,
+    password_wanted: bool,
 ) -> PoliciesConfig {
     let mut policies = PoliciesConfig {
         api_keys: api_keys::read(reading, root, env),
         jwt: jwt::read(reading, root, env),
         forward_auth: forward_auth::read(reading, root),
+        cors: cors::read(reading, root),
+        rate_limits: rate_limit::read(reading, root, root.place_of("rate_limit_store").is_some()),
+        rate_limit_store: rate_limit::read_store(reading, root, password_wanted),
+        ip: ip::read(reading, root),
         general: RoutePoliciesConfig::default(),
     };
     if let Some(section) = root.section(reading, "policies", &names(KEYS)) {
@@ -80,7 +159,57 @@ pub(in crate::gateway) fn read_route(
     section: &Section<'_, '_>,
     defined: &PoliciesConfig,
 ) -> RoutePoliciesConfig {
-    RoutePoliciesConfig { auth: auth::read(reading, section, defined) }
+    let mut policies = defined.general.clone();
+    policies.auth = auth::read(reading, section, defined);
+    if let Some(said) = section.value(reading, "ip", |value| named(value, "ip", &defined.ip)) {
+        policies.ip = said.value;
+    }
+    if let Some(said) = section.value(reading, "cors", |value| named(value, "cors", &defined.cors)) {
+        policies.cors = said.value;
+    }
+    let limit = |value: &DeValue<'_>| one_of(values::text(value)?, "rate_limit", &defined.rate_limits);
+    if let Some(said) = section.list(reading, "rate_limits", "[\"per-client\"]", limit) {
+        policies.rate_limits = Vec::new();
+        let path = section.path_of("rate_limits");
+        if said.value.len() > RATE_LIMITS {
+            let wrong = format!("`{path}` has {} limits", said.value.len());
+            reading.mistake(&said.at, wrong, format!("at most {RATE_LIMITS} are looked at"));
+        }
+        for limit in said.value {
+            if policies.rate_limits.contains(&limit.value) {
+                let wrong = format!("`{path}` has '{}' twice", limit.value.name);
+                reading.mistake(&limit.at, wrong, "name each limit once");
+            }
+            policies.rate_limits.push(limit.value);
+        }
+    }
+    if let Some(content) = content::read(reading, section) {
+        policies.content = Some(content);
+    }
+    policies
+}
+
+/// What a route or a listener says: a name, or `"none"`.
+pub(in crate::gateway) fn named<T: Clone>(
+    value: &DeValue<'_>,
+    kind: &str,
+    defined: &BTreeMap<String, T>,
+) -> Outcome<Option<T>> {
+    let text = values::text(value)?;
+    if text == "none" { Ok(None) } else { one_of(text, kind, defined).map(Some) }
+}
+
+fn one_of<T: Clone>(text: &str, kind: &str, defined: &BTreeMap<String, T>) -> Outcome<T> {
+    defined.get(text).cloned().ok_or_else(|| {
+        let known: Vec<&str> = defined.keys().map(String::as_str).collect();
+        let guess = suggest::nearest(text, &known);
+        let right = match (guess, known.as_slice()) {
+            (Some(guess), _) => format!("did you mean \"{guess}\"?"),
+            (None, []) => format!("define it: [{kind}.{text}]"),
+            (None, known) => format!("define [{kind}.{text}], or name one of these: {}", known.join(", ")),
+        };
+        Wrong::new(format!("names {}, and there is no such [{kind}.NAME]", shorten(text)), right)
+    })
 }
 
 /// A definition that no route names is a mistake: somebody believes that it protects something.
@@ -88,8 +217,10 @@ pub(in crate::gateway) fn judge_unused(
     reading: &mut Reading<'_>,
     root: &Section<'_, '_>,
     policies: &PoliciesConfig,
+    listeners: &[&ListenerConfig],
     routes: &[RouteConfig],
 ) {
+    judge_unused_traffic(reading, root, policies, listeners, routes);
     let used = || {
         let general = policies.general.auth.iter();
         general.chain(routes.iter().filter_map(|route| route.policies.auth.as_ref()))
@@ -116,6 +247,38 @@ pub(in crate::gateway) fn judge_unused(
             "`api_key` is used nowhere: no route asks for a key",
             "write auth = { api_key = true } in a route or in [policies], or take the keys out",
         );
+    }
+}
+
+/// The same of what needs no identity.
+fn judge_unused_traffic(
+    reading: &mut Reading<'_>,
+    root: &Section<'_, '_>,
+    policies: &PoliciesConfig,
+    listeners: &[&ListenerConfig],
+    routes: &[RouteConfig],
+) {
+    // A route with a mistake names less than it was meant to.
+    if reading.mistakes() > 0 {
+        return;
+    }
+    let everywhere = || routes.iter().map(|route| &route.policies).chain([&policies.general]);
+    let mut unused = Vec::new();
+    for (name, cors) in &policies.cors {
+        unused.push(("cors", name, everywhere().any(|of| of.cors.as_ref() == Some(cors))));
+    }
+    for (name, limit) in &policies.rate_limits {
+        unused.push(("rate_limit", name, everywhere().any(|of| of.rate_limits.contains(limit))));
+    }
+    for (name, ip) in &policies.ip {
+        let of_listener = listeners.iter().any(|listener| listener.rules.ip.as_ref() == Some(ip));
+        unused.push(("ip", name, of_listener || everywhere().any(|of| of.ip.as_ref() == Some(ip))));
+    }
+    for (kind, name, _) in unused.into_iter().filter(|(_, _, used)| !used) {
+        if let Some(at) = root.place_within(kind, name) {
+            let right = format!("name it in a route or in [policies], or take [{kind}.{name}] out");
+            reading.missing(&at, format!("`{kind}.{name}` is used nowhere"), right);
+        }
     }
 }
 

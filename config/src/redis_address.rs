@@ -1,10 +1,10 @@
-//! Where Redis is: `redis://[:password@]host[:port][/db]`, or the Sentinels that know it,
+//! Where a Redis is: `redis://[:password@]host[:port][/db]`, or the Sentinels that know it,
 //! `redis+sentinel://[:password@]host[:port][,host[:port]...]/master-name[/db]`.
 
 use std::fmt;
 
+use crate::secret::Secret;
 use percent_encoding::percent_decode_str;
-use vertice_config::Secret;
 
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
@@ -34,7 +34,7 @@ pub enum Whereabouts {
     },
 }
 
-/// A checked `--store` address.
+/// A checked address of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreAddress {
     /// Who tells where it is.
