@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::http::{Answer, request, send};
 use crate::stub::Stub;
 use crate::system::{Gateway, Registry};
+use crate::wait::{PATIENCE, eventually};
 
 /// All of it.
 #[derive(Debug)]
@@ -41,6 +42,16 @@ impl Guarded {
     /// GET with headers.
     pub async fn get(&self, target: &str, headers: &[(&str, &str)]) -> Answer {
         send(self.gateway.address, request("GET", target, headers, "")).await
+    }
+
+    /// The access log `access.log` in the folder, once `words` are all in it.
+    pub async fn log_with(&self, words: &[&str]) -> String {
+        let path = self.folder.path().join("access.log");
+        eventually(PATIENCE, &format!("{words:?} in the access log"), async || {
+            let log = std::fs::read_to_string(&path).unwrap_or_default();
+            words.iter().all(|word| log.contains(word)).then_some(log)
+        })
+        .await
     }
 
     /// What the metric `name` with these labels says; `None`: it is not there.
