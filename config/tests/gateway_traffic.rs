@@ -18,7 +18,7 @@ per = \"1m\"
 requests = 100
 per = \"1s\"
 burst = 20
-by = [\"route\", \"key\", { header = \"x-tenant\" }]
+by = [\"route\", { header = \"x-tenant\" }]
 [ip.office]
 allow = [\"10.0.0.0/8\"]
 [[route]]
@@ -196,7 +196,7 @@ fn rate_limits() {
     assert_eq!((slow.requests, slow.burst, slow.per), (10, 10, Duration::from_mins(1)));
     assert_eq!((slow.by.as_slice(), slow.shared, slow.is_early()), (&[CountedBy::Address][..], false, true));
     let tenant = CountedBy::Header("x-tenant".parse().unwrap());
-    assert_eq!(fast.by, [CountedBy::Route, CountedBy::Key, tenant]);
+    assert_eq!(fast.by, [CountedBy::Route, tenant]);
     assert_eq!((fast.burst, fast.is_early()), (20, false));
     judge(
         &[
@@ -240,6 +240,29 @@ fn rate_limits() {
         ],
         first,
     );
+}
+
+#[test]
+fn who_is_counted_by_key_is_asked_for_one() {
+    let keyed = "[rate_limit.keyed]\nrequests = 1\nper = \"1s\"\nby = \"key\"\n[[api_key]]\nname = \"k\"\nsha256 = \"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\"\n[policies]\nauth = { api_key = true }\n";
+    judge(
+        &[
+            (
+                "auth = \"none\"\nrate_limits = [\"keyed\"]",
+                "6:1: `keyed` counts by key, and nobody is asked for one here",
+                "api_key = true",
+            ),
+            (
+                "rate_limits = [\"slow\", \"keyed\"]\nauth = \"none\"",
+                "5:1: `keyed` counts by key, and nobody is asked for one here",
+                "api_key = true",
+            ),
+        ],
+        |text| format!("{}{keyed}", route(text)),
+    );
+    let config = accepted(&format!("{}{keyed}", route("rate_limits = [\"keyed\"]")));
+    let limit = &config.routes[0].policies.rate_limits[0];
+    assert_eq!((limit.by.as_slice(), limit.is_early()), (&[CountedBy::Key][..], false));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use sha2::{Digest as _, Sha256};
 use vertice_tests::http::{Answer, Connection, request, send};
 use vertice_tests::stub::Stub;
 use vertice_tests::system::Gateway;
@@ -135,6 +136,30 @@ async fn a_limit_can_count_by_a_field_and_by_the_route() {
     }
     assert_eq!(statuses(gateway.address, 2, "/a/x", &[]).await, [200, 429], "who names none is one, too");
     assert_eq!(statuses(gateway.address, 3, "/b/x", &[]).await, [200, 200, 429]);
+}
+
+#[tokio::test]
+async fn who_has_a_key_is_counted_by_it_and_who_guesses_one_by_its_address() {
+    let stub = Stub::start("stub").await;
+    let key = |name: &str| {
+        let hash = Sha256::digest(format!("key-of-{name}"));
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("[[api_key]]\nname = \"{name}\"\nsha256 = \"{hex}\"\n")
+    };
+    let limits = "[rate_limit.key]\nrequests = 2\nper = \"24h\"\nby = \"key\"\n\
+                  [rate_limit.address]\nrequests = 8\nper = \"24h\"\n";
+    let auth = "auth = { api_key = true }\n";
+    let text = format!("{}{}{limits}{}{auth}", key("red"), key("blue"), route("a", "\"key\", \"address\""));
+    let gateway = Gateway::in_front_of(&stub.url(), &text).await;
+    let ask =
+        async |key: &str, count: usize| statuses(gateway.address, count, "/a/x", &[("x-api-key", key)]).await;
+    assert_eq!(ask("key-of-red", 3).await, [200, 200, 429]);
+    assert_eq!(ask("key-of-blue", 1).await, [200]);
+    // Who guesses uses up what its address has, and nothing of a key's.
+    assert_eq!(ask("a-guess", 5).await, [401, 401, 401, 401, 429]);
+    let answer = get(gateway.address, "/a/x", &[("x-api-key", "key-of-blue")]).await;
+    assert_eq!(answer.status, 429, "{answer:?}");
+    assert!(answer.header("ratelimit").unwrap().starts_with("\"address\";r=0;"), "{answer:?}");
 }
 
 #[tokio::test]

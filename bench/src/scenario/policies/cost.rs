@@ -26,17 +26,26 @@ const WARM_UP: Duration = Duration::from_millis(500);
 const GOAL: f64 = 1.15;
 
 /// The routes, with what is demanded on each: every one is measured.
-const ROUTES: [(&str, &str); 4] = [
+const ROUTES: [(&str, &str); 5] = [
     ("plain", ""),
+    ("key", KEY),
     ("cors", "cors = \"web\""),
     ("limit", "rate_limits = [\"per-client\"]"),
     (
         "all",
-        "cors = \"web\"\nrate_limits = [\"per-client\", \"per-route\"]\nip = \"all\"\ncontent = { types = [\"application/json\"] }",
+        "auth = { api_key = true, scopes = [\"osint\"] }\ncors = \"web\"\nrate_limits = [\"per-client\", \"per-key\"]\n\
+         ip = \"all\"",
     ),
 ];
+/// The key, which the gateway hashes at its start.
+const SECRET: &str = "4e6f2d7365637265742d6f662d616e796f6e65";
+const KEY: &str = "auth = { api_key = true, scopes = [\"osint\"] }";
 
 const DEFINED: &str = "
+[[api_key]]
+name = \"bench\"
+key_file = \"KEY_FILE\"
+scopes = [\"osint\"]
 [cors.web]
 origins = [\"https://*.example.com\", \"https://app.example.org\"]
 expose = [\"x-request-id\", \"ratelimit\"]
@@ -44,10 +53,10 @@ credentials = true
 [rate_limit.per-client]
 requests = 1000000
 per = \"1s\"
-[rate_limit.per-route]
+[rate_limit.per-key]
 requests = 1000000
 per = \"1s\"
-by = \"route\"
+by = \"key\"
 [ip.all]
 allow = [\"127.0.0.0/8\", \"10.0.0.0/8\"]
 deny = [\"192.0.2.0/24\"]
@@ -73,7 +82,10 @@ pub(super) async fn run(programs: &Programs, options: &Options) -> Result<Outcom
     });
     let service =
         format!("[[service]]\nname = \"osint_service\"\nfallback = [\"http://{}\"]\n", upstream.address);
-    std::fs::write(&path, format!("{DEFINED}{service}{}", routes.concat()))
+    let key = folder.path().join("key");
+    std::fs::write(&key, SECRET).map_err(|error| format!("{}: {error}", key.display()))?;
+    let defined = DEFINED.replace("KEY_FILE", &key.display().to_string());
+    std::fs::write(&path, format!("{defined}{service}{}", routes.concat()))
         .map_err(|error| format!("{}: {error}", path.display()))?;
     let gateway = programs.start_gateway(None, Some(&path)).await?;
     for (route, _) in ROUTES {
@@ -102,8 +114,8 @@ pub(super) async fn run(programs: &Programs, options: &Options) -> Result<Outcom
         figures,
         table: Table::default(),
         notes: vec![format!(
-            "Cost: {} interleaved rounds of {} s per route, {} connections, {} bytes, the same request with `Origin` on every route; \
-             `all` is CORS, a limit by address and one by route, an address list and a list of types; metrics are always on.",
+            "Cost: {} interleaved rounds of {} s per route, {} connections, {} bytes, the same request with `Origin` and `X-API-Key` on every route; \
+             `all` is an API key with a scope, CORS, a limit by address and one by key, and an address list; metrics are always on.",
             options.rounds,
             options.seconds,
             options.connections,
@@ -116,7 +128,7 @@ pub(super) async fn run(programs: &Programs, options: &Options) -> Result<Outcom
 fn request(route: &str) -> String {
     format!(
         "GET /{route}/api/items?limit=2 HTTP/1.1\r\nhost: bench\r\nuser-agent: vertice-bench\r\naccept: */*\r\n\
-         origin: https://app.example.com\r\n\r\n"
+         origin: https://app.example.com\r\nx-api-key: {SECRET}\r\n\r\n"
     )
 }
 

@@ -186,7 +186,19 @@ pub(in crate::gateway) fn read_route(
     if let Some(content) = content::read(reading, section) {
         policies.content = Some(content);
     }
+    judge_keyed(reading, section, &policies);
     policies
+}
+
+/// Who is counted by key must be asked for one.
+fn judge_keyed(reading: &mut Reading<'_>, section: &Section<'_, '_>, policies: &RoutePoliciesConfig) {
+    let asked = policies.auth.as_ref().is_some_and(|auth| auth.api_key || auth.jwt.is_some());
+    let keyed = policies.rate_limits.iter().find(|limit| limit.by.contains(&CountedBy::Key));
+    let Some(limit) = keyed.filter(|_| !asked) else { return };
+    let at = section.place_of("rate_limits").or_else(|| section.place_of("auth"));
+    let wrong = format!("`{}` counts by key, and nobody is asked for one here", limit.name);
+    let right = "add auth = { api_key = true } or a `jwt`, or name a limit that counts by something else";
+    reading.mistake(&at.unwrap_or_else(|| section.at.clone()), wrong, right);
 }
 
 /// What a route or a listener says: a name, or `"none"`.
