@@ -3,7 +3,7 @@
 //! Every gateway judges by what it knows, at once, and tells Redis what it admitted; Redis adds up what all of them did and
 //! says in the same breath where each counter stands (`settle.lua`). So no request ever waits for Redis, whatever becomes of
 //! it, and every error is paid back: what was admitted too much is in the counter. Why this and not a question per request:
-//! `docs/decisions/0010-shared-rate-limits.md`.
+//! `docs/decisions/0011-shared-rate-limits.md`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
