@@ -8,8 +8,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use vertice_tests::frames::{Frames, HEADERS, RST_STREAM};
 use vertice_tests::http::{Connection, get, request, send};
-use vertice_tests::http2;
 use vertice_tests::stub::Stub;
 use vertice_tests::system::{Gateway, Registry};
 use vertice_tests::wait::{PATIENCE, within};
@@ -162,8 +162,16 @@ async fn numbers_of_connections_and_requests_are_those_of_the_listener() {
         }
         assert_eq!(last, refused, "{at}");
     }
-    let mut http2 = http2::Connection::open(system.loose).await.unwrap();
-    assert_eq!(http2.send(request("GET", "/health", &[], "")).await.unwrap().status, 200);
+    drop(open);
+    let mut loose = Frames::open(system.loose).await;
+    loose.get([1, 3], "/v2/core_service/stub/hold").await;
+    system.stub.held(2).await;
+    let mut tight = Frames::open(system.tight).await;
+    tight.get([1, 3], "/v2/core_service/stub/hold").await;
+    let frame = tight.next().await.unwrap();
+    assert_eq!((frame.kind, frame.stream, &frame.payload[..]), (RST_STREAM, 3, &[0, 0, 0, 7][..]));
+    system.stub.release();
+    assert_eq!(loose.next().await.unwrap().kind, HEADERS);
 }
 
 #[tokio::test]

@@ -101,3 +101,30 @@ async fn it_is_cut_at_its_deadline_and_has_one_more_request_when_the_gateway_sto
     assert!(last.starts_with("HTTP/1.1 200 "), "{last}");
     assert_eq!(within(PATIENCE, "the end", second.read(&mut [0; 1])).await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn half_a_pipelined_head_is_not_lost_over_the_sleep_and_has_the_deadline_of_a_head() {
+    let (stub, registry) = (Stub::start("core").await, Registry::start().await);
+    registry.put("core_service", "core:1", &stub.url()).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let config = format!(
+        "[[listener]]\nname = \"hasty\"\naddress = \"127.0.0.1:0\"\nlimits = {{ head_timeout = \"300ms\" }}\n\
+         [[listener]]\nname = \"patient\"\naddress = \"127.0.0.1:0\"\n[registry]\nurl = \"{}\"\n",
+        registry.url()
+    );
+    std::fs::write(file.path(), config).unwrap();
+    let mut gateway = Gateway::start_configured(file.path(), &[]).await;
+    gateway.routes_to("core_service", "core", PATIENCE).await;
+    let mut open = Vec::new();
+    for listener in ["patient", "hasty"] {
+        let mut stream = TcpStream::connect(gateway.listener(listener).await).await.unwrap();
+        stream.write_all(format!("{ECHO}{}", &ECHO[..20]).as_bytes()).await.unwrap();
+        reads(&mut stream, "\r\n\r\n0", 1).await;
+        open.push(stream);
+    }
+    let [patient, hasty] = open.as_mut_slice() else { panic!() };
+    // Only a connection that has slept over it has the deadline of a head, and the other one is older.
+    assert_eq!(within(PATIENCE, "half a head is cut", hasty.read(&mut [0; 1])).await.unwrap(), 0);
+    patient.write_all(&ECHO.as_bytes()[20..]).await.unwrap();
+    reads(patient, "\r\n\r\n0", 1).await;
+}
