@@ -19,6 +19,10 @@ impl Memory for Shared {
     fn with(&self, work: &mut dyn FnMut(&mut Store, Duration)) {
         self.publish(self.store(), |store, now| work(store, now));
     }
+
+    fn unix_ms(&self) -> u64 {
+        clock::unix_ms()
+    }
 }
 
 impl Shared {

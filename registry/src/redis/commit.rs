@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use tokio::time::timeout;
-use vertice_process::clock;
 use vertice_registry_api::{Epoch, Instance, Position, Revision, limits};
 
 use super::decide::{Decision, Drain, Put};
@@ -54,7 +53,7 @@ impl RedisStore {
         decide: impl Fn(Option<&Instance>) -> Decision,
     ) -> Result<Done, Refusal> {
         // One for all attempts: a call that Redis does after we gave up does the same as we did alone.
-        let proposed = self.mirror().propose(clock::unix_ms());
+        let proposed = self.mirror().propose(memory.unix_ms());
         for _ in 0..FAILOVERS {
             let gate = self.0.gate.read().await;
             let Some((link, epoch)) = self.link() else { break };
@@ -229,15 +228,14 @@ impl RedisStore {
 
     /// Waits until memory is at `wanted`. False: the link was cut before that.
     pub(super) async fn followed_to(&self, link: &Arc<Link>, wanted: Position) -> bool {
-        let reached = |at: &Option<Position>| {
+        let reached = |at: Option<Position>| {
             at.is_some_and(|at| at.epoch == wanted.epoch && at.revision >= wanted.revision)
         };
-        let mut followed = self.0.followed.subscribe();
-        let over = followed.wait_for(|at| reached(at) || !self.holds(link));
+        let over = self.0.followed.wait_for(|at| reached(at) || !self.holds(link));
         match timeout(CALL_DEADLINE, over).await {
-            Ok(Ok(at)) => reached(&at),
+            Ok(at) => reached(at),
             // It is written and the link holds: this replica is only slow to see it.
-            Ok(Err(_)) | Err(_) => true,
+            Err(_) => true,
         }
     }
 
@@ -313,7 +311,7 @@ pub(super) async fn beat(link: &Link, legacy: bool, leases: &[(Key, u64, u32)]) 
 async fn fetch(link: &Link, key: &Key) -> Result<Looked, Away> {
     let mut command = redis::cmd("HGET");
     command.arg(INSTANCES).arg(key.as_str());
-    let record: Option<Vec<u8>> = link.call(&command).await?;
+    let record: Option<Vec<u8>> = link.call(command).await?;
     Ok(record.map(|record| Row::parse(&record)).transpose())
 }
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use tokio::time::sleep;
 use vertice_process::shutdown::Shutdown;
 
 use super::link::{Away, Link};
 use super::resync::{apply, bring_together, join, next};
+use super::wire::Connection;
 use super::{Memory, RedisStore};
 
 /// Between two tries, at first.
@@ -22,14 +22,15 @@ pub(super) async fn run(store: RedisStore, memory: Arc<dyn Memory>, mut shutdown
     let mut told = None;
     loop {
         let session = async {
-            let link = Link::open(&store.0.settings.address).await?;
-            let reader = link.reader(&store.0.settings.address).await?;
+            let link = Link::open(&*store.0.wire, &store.0.settings.address).await?;
+            let reader = link.reader(&*store.0.wire, &store.0.settings.address).await?;
             let joined = join(&store, &link).await?;
             let link = Arc::new(link);
             bring_together(&store, &*memory, &link, &joined).await?;
             Ok::<_, Away>((link, reader))
         };
         let opened = tokio::select! {
+            biased;
             opened = session => opened,
             () = shutdown.pulled() => return,
         };
@@ -37,9 +38,10 @@ pub(super) async fn run(store: RedisStore, memory: Arc<dyn Memory>, mut shutdown
             Ok((link, reader)) => {
                 (pause, told) = (FIRST_PAUSE, None);
                 tokio::select! {
-                    () = follow(&store, &*memory, &link, reader) => {}
-                    () = shutdown.pulled() => return,
-                }
+                biased;
+                        () = follow(&store, &*memory, &link, reader) => {}
+                        () = shutdown.pulled() => return,
+                    }
             }
             // Each reason once: a Redis that is away for a day must not fill the log.
             Err(why) if told.as_ref() != Some(&why) => {
@@ -50,6 +52,7 @@ pub(super) async fn run(store: RedisStore, memory: Arc<dyn Memory>, mut shutdown
         }
         // Drawn, so that replicas do not come back in one instant.
         tokio::select! {
+            biased;
             () = sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)) => {}
             () = shutdown.pulled() => return,
         }
@@ -58,16 +61,12 @@ pub(super) async fn run(store: RedisStore, memory: Arc<dyn Memory>, mut shutdown
 }
 
 /// Follows the stream until the link is cut, by this or by anybody else.
-async fn follow(
-    store: &RedisStore,
-    memory: &dyn Memory,
-    link: &Arc<Link>,
-    mut reader: MultiplexedConnection,
-) {
+async fn follow(store: &RedisStore, memory: &dyn Memory, link: &Arc<Link>, reader: Arc<dyn Connection>) {
     while store.holds(link) {
-        let Some(at) = *store.0.followed.borrow() else { return };
+        let Some(at) = store.0.followed.at() else { return };
         let entries = tokio::select! {
-            entries = next(&mut reader, at) => entries,
+            biased;
+            entries = next(&*reader, at) => entries,
             // Perhaps of an earlier link: the loop's condition knows.
             () = store.0.cut.notified() => continue,
         };

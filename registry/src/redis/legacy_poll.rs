@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use vertice_process::clock;
 use vertice_registry_api::watch::RemovalReason;
 use vertice_registry_api::{Instance, InstanceId};
 
@@ -58,16 +57,17 @@ impl Poll {
         members.arg("services:index");
         // Ours first: a change of ours after this makes what was decided on it void.
         let ours = captured(store, memory);
-        let indexed: BTreeSet<String> = link.call(&members).await?;
+        let indexed: BTreeSet<String> = link.call(members).await?;
         let names: BTreeSet<&String> = indexed.iter().chain(ours.keys()).take(NAMES).collect();
         let names: Vec<&String> = names.into_iter().collect();
         for page in names.chunks(PAGE) {
-            let mut pipeline = redis::pipe();
-            for name in page {
-                pipeline.cmd("HGETALL").arg(format!("services:{name}"));
-            }
+            let read = |name: &&String| {
+                let mut command = redis::cmd("HGETALL");
+                command.arg(format!("services:{name}"));
+                command
+            };
             let hashes: Vec<HashMap<String, Vec<u8>>> =
-                link.pipe("reading the original's keys", &pipeline).await?;
+                link.pipe("reading the original's keys", page.iter().map(read).collect()).await?;
             for (name, hash) in page.iter().zip(&hashes) {
                 let key = Key::new(name, InstanceId::legacy().as_str());
                 let seen = Seen {
@@ -149,12 +149,12 @@ async fn take(
         }
         Step::Take(theirs) => {
             let before = held.map(|ours| &*ours.instance);
-            decide::register(before, &theirs, REGISTRANT, clock::unix_ms())
+            decide::register(before, &theirs, REGISTRANT, memory.unix_ms())
         }
         Step::Remove => Decision::Remove(RemovalReason::Deregistered),
     };
     let generation = match &decision {
-        Decision::Put(put) if put.draws => shared.mirror().propose(clock::unix_ms()).to_string(),
+        Decision::Put(put) if put.draws => shared.mirror().propose(memory.unix_ms()).to_string(),
         Decision::Put(_)
         | Decision::Remove(_)
         | Decision::Refuse(_)

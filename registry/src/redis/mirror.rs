@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::decide::Drain;
+use super::drawn::Drawn;
 use super::record::Key;
 use crate::store::SharedBeat;
 
@@ -34,16 +35,16 @@ pub(super) struct Beaten {
 /// Every map has at most an entry per instance (which the store limits), but for the removals, which are bounded here.
 #[derive(Debug, Default)]
 pub(super) struct Mirror {
-    known: HashMap<Key, Known>,
-    by_handle: HashMap<u64, Key>,
+    known: HashMap<Key, Known, Drawn>,
+    by_handle: HashMap<u64, Key, Drawn>,
     /// With the number of the change, so that a later one is not taken for told.
-    dirty: HashMap<Key, (Dirty, u64)>,
+    dirty: HashMap<Key, (Dirty, u64), Drawn>,
     changes: u64,
-    pub(super) beats: HashMap<Key, Beaten>,
+    pub(super) beats: HashMap<Key, Beaten, Drawn>,
     /// Stale ones that were heard, with the generation: their marks are to be taken back.
-    pub(super) to_freshen: HashMap<Key, u64>,
+    pub(super) to_freshen: HashMap<Key, u64, Drawn>,
     /// `@legacy` instances that were heard since somebody asked.
-    pub(super) legacy_heard: HashSet<Key>,
+    pub(super) legacy_heard: HashSet<Key, Drawn>,
     removed: VecDeque<(Key, u64)>,
     next_generation: u64,
 }

@@ -4,8 +4,11 @@
 //! A write is decided here and done by one script that compares first. While Redis is away a replica goes on alone,
 //! removes nothing, and says afterwards what happened.
 
+mod wire;
 mod scripts;
 mod link;
+mod drawn;
+mod followed;
 mod record;
 mod mirror;
 mod decide;
@@ -23,22 +26,29 @@ mod legacy_poll;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, RwLock, watch};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, RwLock};
 use vertice_process::shutdown::Shutdown;
 use vertice_process::tasks;
-use vertice_registry_api::{Position, SourceState};
+use vertice_registry_api::SourceState;
 
 pub use link::connect_to_master;
 pub use vertice_config::redis_address::{HostPort, StoreAddress, Whereabouts};
+pub use wire::{Connection, Wire};
 
 use crate::store::Store;
+use followed::Followed;
 use link::{Away, Link};
 use mirror::Mirror;
+use wire::Tcp;
 
 /// The store in memory that a replica reads from: the registry's API holds it.
 pub trait Memory: Send + Sync + 'static {
     /// Does `work` to the store under its lock, with the time, and tells the watchers what changed.
     fn with(&self, work: &mut dyn FnMut(&mut Store, Duration));
+    /// The wall clock, in milliseconds.
+    fn unix_ms(&self) -> u64;
 }
 
 /// What a replica on Redis runs with.
@@ -63,6 +73,7 @@ pub struct RedisStore(Arc<Inner>);
 
 struct Inner {
     settings: RedisSettings,
+    wire: Arc<dyn Wire>,
     /// Locked after the store where both are.
     mirror: Mutex<Mirror>,
     link: Mutex<Linked>,
@@ -71,7 +82,7 @@ struct Inner {
     /// Held for writing while memory and Redis are brought together, for reading during each write.
     gate: RwLock<()>,
     /// How far memory has followed.
-    followed: watch::Sender<Option<Position>>,
+    followed: Followed,
 }
 
 /// The way to Redis, if there is one, and what to do about it when the next one is there.
@@ -85,30 +96,44 @@ struct Linked {
 impl RedisStore {
     /// A replica that has not met its Redis yet.
     pub fn new(settings: RedisSettings) -> Self {
+        Self::over(Arc::new(Tcp), settings)
+    }
+
+    /// As [`Self::new`], with connections of `wire`.
+    pub fn over(wire: Arc<dyn Wire>, settings: RedisSettings) -> Self {
         Self(Arc::new(Inner {
             settings,
+            wire,
             mirror: Mutex::default(),
             link: Mutex::default(),
             cut: Notify::new(),
             gate: RwLock::new(()),
-            followed: watch::Sender::new(None),
+            followed: Followed::default(),
         }))
     }
 
     /// Follows and keeps up until `shutdown`.
     pub fn spawn(&self, memory: Arc<dyn Memory>, shutdown: &Shutdown) {
+        for (name, duty) in self.duties(memory, shutdown) {
+            tasks::spawn(name, duty);
+        }
+    }
+
+    /// What a replica does beside answering, each until `shutdown`, with its name.
+    pub fn duties(
+        &self,
+        memory: Arc<dyn Memory>,
+        shutdown: &Shutdown,
+    ) -> [(&'static str, BoxFuture<'static, ()>); 5] {
         with(&*memory, |store, _| store.follow_state(SourceState::Degraded));
-        tasks::spawn("registry-redis-follow", follow::run(self.clone(), memory.clone(), shutdown.clone()));
-        tasks::spawn(
-            "registry-redis-beats",
-            upkeep::tell_beats(self.clone(), memory.clone(), shutdown.clone()),
-        );
-        tasks::spawn(
-            "registry-redis-freshen",
-            upkeep::freshen(self.clone(), memory.clone(), shutdown.clone()),
-        );
-        tasks::spawn("registry-redis-time", upkeep::observe(memory.clone(), shutdown.clone()));
-        tasks::spawn("registry-redis-upkeep", upkeep::keep_up(self.clone(), memory, shutdown.clone()));
+        let (store, held, until) = (|| self.clone(), || memory.clone(), || shutdown.clone());
+        [
+            ("registry-redis-follow", follow::run(store(), held(), until()).boxed()),
+            ("registry-redis-beats", upkeep::tell_beats(store(), held(), until()).boxed()),
+            ("registry-redis-freshen", upkeep::freshen(store(), held(), until()).boxed()),
+            ("registry-redis-time", upkeep::observe(held(), until()).boxed()),
+            ("registry-redis-upkeep", upkeep::keep_up(store(), memory, until()).boxed()),
+        ]
     }
 
     fn mirror(&self) -> MutexGuard<'_, Mirror> {
@@ -137,7 +162,7 @@ impl RedisStore {
         with(memory, |store, _| store.follow_state(SourceState::Degraded));
         self.0.cut.notify_one();
         // Who waits to see a change looks again.
-        self.0.followed.send_modify(|_| ());
+        self.0.followed.look_again();
     }
 
     /// As [`Self::cut`], and what memory holds is not believed either.

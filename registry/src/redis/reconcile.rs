@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::drawn::Drawn;
 use super::record::{Key, Row};
 
 /// What is known here of one key.
@@ -41,7 +42,7 @@ pub(super) fn buries(generation: u64, remote: Option<&Row>) -> bool {
 }
 
 /// The revision that an assertion names: the one that was looked at.
-pub(super) fn looked_at(remote: &HashMap<Key, Row>, key: &Key) -> Option<u64> {
+pub(super) fn looked_at(remote: &HashMap<Key, Row, Drawn>, key: &Key) -> Option<u64> {
     remote.get(key).map(|row| row.modified)
 }
 

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use redis::aio::MultiplexedConnection;
 use vertice_registry_api::{Epoch, Position, Revision, SourceState};
 
 use super::commit::arguments;
 use super::decide::{Decision, Drain, Put};
-use super::link::{Away, BLOCK, CALL_DEADLINE, Link, away};
+use super::drawn::Drawn;
+use super::link::{Away, BLOCK, CALL_DEADLINE, Link, away, query};
 use super::mirror::{Dirty, Known};
 use super::reconcile::{self, Local};
 use super::record::{Key, Row, Step, What, padded};
 use super::scripts::{CHANGES, INSTANCES, Script};
+use super::wire::Connection;
 use super::{Memory, RedisStore, with};
 
 /// Fields of the hash, or entries of the stream, that one call asks for.
@@ -31,7 +32,7 @@ pub(super) struct Joined {
 
 /// All records as of one revision.
 struct Remote {
-    rows: HashMap<Key, Row>,
+    rows: HashMap<Key, Row, Drawn>,
     revision: u64,
 }
 
@@ -40,7 +41,7 @@ type Entries = Vec<(String, HashMap<String, Vec<u8>>)>;
 
 /// Says hello: learns the epoch, or begins a new one if Redis went back.
 pub(super) async fn join(store: &RedisStore, link: &Link) -> Result<Joined, Away> {
-    let known = *store.0.followed.borrow();
+    let known = store.0.followed.at();
     let epoch = known.map_or_else(String::new, |at| at.epoch.to_string());
     let revision = known.map_or(0, |at| at.revision.0);
     let candidate = Epoch(fastrand::u128(..));
@@ -68,7 +69,7 @@ pub(super) async fn bring_together(
     link: &Arc<Link>,
     joined: &Joined,
 ) -> Result<(), Away> {
-    let known = *store.0.followed.borrow();
+    let known = store.0.followed.at();
     store.mirror().saw_generation(joined.generation);
     let same = known.filter(|at| at.epoch == joined.epoch && !store.linked().distrusted);
     if let Some(at) = same {
@@ -110,12 +111,12 @@ fn open(store: &RedisStore, memory: &dyn Memory, link: &Arc<Link>, joined: &Join
 }
 
 async fn read_all(link: &Link, revision: u64) -> Result<Remote, Away> {
-    let mut rows = HashMap::new();
+    let mut rows = HashMap::with_hasher(Drawn::default());
     let mut cursor = "0".to_owned();
     loop {
         let mut command = redis::cmd("HSCAN");
         command.arg(INSTANCES).arg(&cursor).arg("COUNT").arg(PAGE);
-        let (next, page): (String, HashMap<String, Vec<u8>>) = link.call(&command).await?;
+        let (next, page): (String, Vec<(String, Vec<u8>)>) = link.call(command).await?;
         for (key, record) in page {
             match Key::parse(&key).and_then(|key| Ok((key, Row::parse(&record)?))) {
                 Ok((key, row)) => {
@@ -162,7 +163,7 @@ impl Remote {
 async fn after(link: &Link, revision: u64) -> Result<Entries, Away> {
     let mut command = redis::cmd("XRANGE");
     command.arg(CHANGES).arg(format!("({revision}-0")).arg("+").arg("COUNT").arg(PAGE);
-    link.call(&command).await
+    link.call(command).await
 }
 
 /// Follows what the stream has after `at`. False: not without a gap.
@@ -188,11 +189,11 @@ async fn catch_up(
 }
 
 /// The next entries after `at`; waits for them a moment.
-pub(super) async fn next(reader: &mut MultiplexedConnection, at: Position) -> Result<Entries, Away> {
+pub(super) async fn next(reader: &dyn Connection, at: Position) -> Result<Entries, Away> {
     let mut command = redis::cmd("XREAD");
     command.arg("COUNT").arg(PAGE).arg("BLOCK").arg(u64::try_from(BLOCK.as_millis()).unwrap_or(0));
     command.arg("STREAMS").arg(CHANGES).arg(format!("{}-0", at.revision));
-    let answer = tokio::time::timeout(BLOCK + CALL_DEADLINE, command.query_async(reader)).await;
+    let answer = tokio::time::timeout(BLOCK + CALL_DEADLINE, query(reader, command)).await;
     let streams: Option<Vec<(String, Entries)>> =
         answer.map_err(|_| Away("no answer to XREAD".into()))?.map_err(away("following the stream"))?;
     Ok(streams.into_iter().flatten().flat_map(|(_, entries)| entries).collect())
@@ -242,7 +243,7 @@ pub(super) fn apply(
                 What::Epoch | What::Unreadable { .. } => {}
             }
         }
-        shared.0.followed.send_replace(Some(reached));
+        shared.0.followed.reach(reached);
         reached
     }))
 }
@@ -266,11 +267,8 @@ async fn say(
 ) -> Result<usize, Away> {
     let assertions = plan(store, memory, joined, remote, new_epoch);
     for batch in assertions.chunks(ASSERTIONS) {
-        let mut pipeline = redis::pipe();
-        for assertion in batch {
-            pipeline.add_command(link.scripts.command(Script::Assert, &assertion.arguments));
-        }
-        let answers: Vec<Vec<Vec<u8>>> = link.pipe("asserting what is held here", &pipeline).await?;
+        let commands = batch.iter().map(|said| link.scripts.command(Script::Assert, &said.arguments));
+        let answers: Vec<Vec<Vec<u8>>> = link.pipe("asserting what is held here", commands.collect()).await?;
         if answers.iter().any(|answer| answer.first().is_some_and(|word| word == b"epoch")) {
             return Err(Away("another epoch has begun".into()));
         }
@@ -346,6 +344,6 @@ fn take_over(shared: &RedisStore, memory: &dyn Memory, epoch: Epoch, remote: &Re
             instances.push(row.instance.clone());
         }
         store.follow_reset(at, instances, now);
-        shared.0.followed.send_replace(Some(at));
+        shared.0.followed.reach(at);
     });
 }

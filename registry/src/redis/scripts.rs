@@ -1,9 +1,9 @@
 //! The functions that run inside Redis: their text, and how they are called.
 
-use redis::Cmd;
-use redis::aio::MultiplexedConnection;
+use redis::{Cmd, from_owned_redis_value};
 
 use super::link::{Away, away};
+use super::wire::Connection;
 
 /// What all scripts may touch, in the order of `prelude.lua`.
 const KEYS: [&str; 8] = [
@@ -81,14 +81,16 @@ pub(super) struct Scripts {
 
 impl Scripts {
     /// Loads all of them. A Redis that forgets them (SCRIPT FLUSH) is connected to anew.
-    pub(super) async fn load(connection: &mut MultiplexedConnection) -> Result<Self, Away> {
-        let mut pipeline = redis::pipe();
-        for script in Script::ALL {
-            pipeline.cmd("SCRIPT").arg("LOAD").arg(format!("{PRELUDE}{}", script.body()));
-        }
-        let loaded: Vec<String> =
-            pipeline.query_async(connection).await.map_err(away("loading the scripts"))?;
-        Ok(Self { names: Script::ALL.into_iter().zip(loaded).collect() })
+    pub(super) async fn load(connection: &dyn Connection) -> Result<Self, Away> {
+        let load = |script: Script| {
+            let mut command = redis::cmd("SCRIPT");
+            command.arg("LOAD").arg(format!("{PRELUDE}{}", script.body()));
+            command
+        };
+        let loaded = connection.ask(Script::ALL.into_iter().map(load).collect()).await;
+        let names = loaded.map_err(away("loading the scripts"))?.into_iter().map(from_owned_redis_value);
+        let names: Vec<String> = names.collect::<Result<_, _>>().map_err(away("loading the scripts"))?;
+        Ok(Self { names: Script::ALL.into_iter().zip(names).collect() })
     }
 
     /// The call of `script`.

@@ -32,11 +32,13 @@ pub(super) async fn tell_beats(store: RedisStore, memory: Arc<dyn Memory>, mut s
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             _ = ticks.tick() => {}
             () = shutdown.pulled() => return,
         }
         let Some((link, _)) = store.link() else { continue };
         tokio::select! {
+            biased;
             () = tell(&store, &*memory, &link) => {}
             () = shutdown.pulled() => return,
         }
@@ -89,6 +91,7 @@ pub(super) async fn freshen(store: RedisStore, memory: Arc<dyn Memory>, mut shut
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             _ = ticks.tick() => {}
             () = shutdown.pulled() => return,
         }
@@ -107,6 +110,7 @@ pub(super) async fn freshen(store: RedisStore, memory: Arc<dyn Memory>, mut shut
             }
         });
         tokio::select! {
+            biased;
             () = all => {}
             () = shutdown.pulled() => return,
         }
@@ -119,6 +123,7 @@ pub(super) async fn observe(memory: Arc<dyn Memory>, mut shutdown: Shutdown) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             _ = ticks.tick() => {}
             () = shutdown.pulled() => return,
         }
@@ -133,12 +138,13 @@ pub(super) async fn keep_up(store: RedisStore, memory: Arc<dyn Memory>, mut shut
     let mut poll = Poll::default();
     loop {
         tokio::select! {
+            biased;
             _ = ticks.tick() => {}
             () = shutdown.pulled() => return,
         }
         let Some((link, epoch)) = store.link() else { continue };
         let kept = async {
-            Link::clone(&link).check(&store.0.settings.address).await?;
+            link.check(&*store.0.wire, &store.0.settings.address).await?;
             sweep::sweep(&store, &*memory, &link, &epoch).await?;
             if store.0.settings.legacy {
                 poll.look(&store, &*memory, &link, &epoch).await?;
@@ -146,6 +152,7 @@ pub(super) async fn keep_up(store: RedisStore, memory: Arc<dyn Memory>, mut shut
             Ok::<_, Away>(())
         };
         tokio::select! {
+            biased;
             kept = kept => {
                 if let Err(why) = kept {
                     store.cut(&*memory, &link, &why);

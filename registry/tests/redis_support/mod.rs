@@ -190,6 +190,10 @@ impl Memory for Held {
         let mut store = self.store.lock().unwrap();
         work(&mut store, self.started.elapsed() + *self.skipped.lock().unwrap());
     }
+
+    fn unix_ms(&self) -> u64 {
+        vertice_process::clock::unix_ms()
+    }
 }
 
 /// One replica.
