@@ -13,7 +13,7 @@ mod simulation;
 use std::process::ExitCode;
 
 use clap::Parser;
-use simulation::{Options, run};
+use simulation::{Options, Story, run};
 
 /// Runs the simulation of registry, sidecars and gateways under faults, seed after seed, until one finds something.
 ///
@@ -30,6 +30,12 @@ struct Cli {
     /// Events of a run
     #[arg(long, default_value_t = 1_000_000)]
     steps: u64,
+    /// Three registries on one Redis instead of one
+    #[arg(long)]
+    replicas: bool,
+    /// Much falls silent for longer than self-preservation may last, and nobody ends it
+    #[arg(long)]
+    silence: bool,
 }
 
 #[allow(
@@ -41,12 +47,13 @@ fn given() -> Option<u64> {
 }
 
 fn main() -> ExitCode {
-    let Cli { seeds, from, steps } = Cli::parse();
+    let Cli { seeds, from, steps, replicas, silence } = Cli::parse();
+    let story = if silence { Story::Silence } else { Story::Anything };
     let given = given();
     let first = given.or(from).unwrap_or_else(|| fastrand::u64(..u64::MAX / 2));
     let count = if given.is_some() { 1 } else { seeds };
     for (seed, done) in (first..).zip(1..=count) {
-        match run(Options { seed, steps, sabotage: None, only: None }) {
+        match run(Options { seed, steps, replicas, story, ..Options::default() }) {
             Ok(summary) => println!("{done}/{count} seed {seed}: {summary:?}"),
             Err(failure) => {
                 println!("{failure}");

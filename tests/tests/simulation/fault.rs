@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::network::{Call, Peer, Weather};
+use super::options::Story;
 use super::property::Sabotage;
 use super::registry::{Registry, Restart};
 use super::world::{Event, GATEWAYS, SIDECARS, World};
@@ -16,11 +17,18 @@ impl World {
     /// One more thing goes wrong; the next one is drawn.
     pub fn fault(&mut self) {
         self.summary.faults += 1;
-        let preserves = self.registry.truth.preserves();
-        self.see_preservation(preserves);
         let wanted = self.sabotage().and_then(Sabotage::brought_out_by).filter(|_| self.rng.bool());
         let kind = wanted.unwrap_or_else(|| self.rng.u32(..20));
+        let many = self.fleet.is_some();
+        if many && (matches!(kind, 4 | 5) || self.rng.bool()) {
+            let of_many = self.sabotage().and_then(Sabotage::brought_out_among_replicas_by);
+            let kind = of_many.filter(|_| self.rng.bool()).unwrap_or_else(|| self.rng.u32(..14));
+            self.fleet_fault(kind);
+        }
         match kind {
+            4 | 5 if many => {}
+            // Nobody ends preservation in that story.
+            4 | 19 if self.story() == Story::Silence => {}
             0 | 1 => self.cut_sidecars(),
             2 | 3 => self.cut_gateways(),
             4 => self.stop_registry(),
@@ -36,7 +44,12 @@ impl World {
             18 => self.blind_gateway(),
             _ => {
                 self.say("an operator ends preservation".into());
-                Registry::release(&mut self.registry);
+                self.ends_preservation();
+                let replica = self.rng.usize(..3);
+                match &self.fleet {
+                    Some(fleet) => fleet.release(replica),
+                    None => Registry::release(&mut self.registry),
+                }
             }
         }
         // Rolling restarts go on whatever happens.
@@ -89,6 +102,7 @@ impl World {
         self.say(format!("the registry stops ({how:?}) for {ms} ms"));
         self.summary.restarts += 1;
         self.registry.paused_until = self.now;
+        self.ends_preservation();
         let out = self.registry.stop(how);
         self.answer(out);
         self.later(ms, Event::StartRegistry(how));
@@ -121,7 +135,9 @@ impl World {
         let delete = Call::Delete { service: service.clone(), id: id.clone(), generation };
         for call in [Call::Beat { service, id, generation }, delete] {
             let ms = self.rng.u64(100..200_000);
-            self.later(ms, Event::Arrives { peer: Peer::Sidecar(sidecar), process: 0, id: 0, call });
+            let peer = Peer::Sidecar(sidecar);
+            let at = self.home(peer, false);
+            self.later(ms, Event::Arrives { at, peer, process: 0, id: 0, call });
         }
     }
 
@@ -174,6 +190,9 @@ impl World {
     fn jump_clocks(&mut self) {
         const HOUR_MS: i64 = 3_600_000;
         self.registry.skew_ms += self.rng.i64(-HOUR_MS..HOUR_MS);
+        for replica in self.fleet.iter().flat_map(|fleet| &fleet.replicas) {
+            *replica.skew_ms.lock().unwrap() += self.rng.i64(-HOUR_MS..HOUR_MS);
+        }
         for sidecar in self.some_of(SIDECARS) {
             self.sidecars[sidecar].skew_ms += self.rng.i64(-HOUR_MS..HOUR_MS);
         }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use vertice_gateway::balance::{Candidates, pick};
 use vertice_gateway::discovery::stale::StaleRule;
 use vertice_gateway::discovery::update::{self, Fallbacks};
 use vertice_gateway::route::Routes;
@@ -12,21 +11,20 @@ use vertice_gateway::table::compile::{EndpointIds, Fixed, compile, first};
 use vertice_gateway::upstream::AddressPolicy;
 use vertice_registry_api::digest::SetDigest;
 use vertice_registry_api::watch::RemovalReason;
-use vertice_registry_api::{Position, ServiceName, SourceState};
+use vertice_registry_api::{Epoch, Position, ServiceName, SourceState};
 use vertice_registry_client::source::replica::Replica;
 use vertice_registry_client::source::watch::{self, WatchEnd, Watched};
 use vertice_registry_client::{Event, Known, SetChange, SourceError, SourceKind, View, source};
 
+use super::history::History;
 use super::network::{Call, Reply};
 use super::property::{Property, Sabotage, Violation};
 use super::sidecar::Clock;
-use super::truth::{Key, Truth, key_of};
+use super::truth::{Key, key_of};
 
 const REQUEST: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(55);
 const JITTER: Duration = Duration::from_secs(5);
-/// How far the registry's word may be ahead of a gateway's reading of it when the two are compared.
-const SLACK: Duration = Duration::from_secs(1);
 
 /// What it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,26 +34,28 @@ enum Asking {
     Watch,
 }
 
-struct Process {
-    number: u64,
-    replica: Option<Replica>,
-    view: View,
-    table: Table,
-    ids: EndpointIds,
+pub struct Process {
+    pub number: u64,
+    /// What was read last; kept when its position is lost, as the real one keeps it.
+    pub replica: Option<Replica>,
+    pub lost: bool,
+    pub view: View,
+    pub table: Table,
+    pub ids: EndpointIds,
     asking: Asking,
-    waiting: Option<u64>,
-    failures: u32,
+    pub waiting: Option<u64>,
+    pub failures: u32,
     /// The next poll does not wait: it is to prove that the registry is back.
-    reconnecting: bool,
+    pub reconnecting: bool,
     /// Where each epoch was read to.
-    reached: BTreeMap<u128, u64>,
+    pub reached: BTreeMap<u128, u64>,
     /// What the registry removed and said why, as far as this process has heard of it; and since when by its word only.
-    told: BTreeMap<Key, RemovalReason>,
-    heard: Duration,
+    pub told: BTreeMap<Key, RemovalReason>,
+    pub heard: Duration,
     /// When the one before heard it last.
-    disk_heard: Duration,
+    pub disk_heard: Duration,
     /// Acknowledgements that are to be sent once more, as many as the real one sends.
-    acks: u32,
+    pub acks: u32,
 }
 
 /// Tries for one acknowledgement.
@@ -94,32 +94,9 @@ pub trait Services {
 pub struct Around<'a> {
     pub now: Duration,
     pub clock: Clock,
-    pub truth: &'a Truth,
+    pub history: &'a History,
     pub services: &'a dyn Services,
     pub sabotage: Option<Sabotage>,
-}
-
-struct Everybody(usize);
-
-impl Candidates for Everybody {
-    fn count(&self) -> usize {
-        self.0
-    }
-    fn weight_sums(&self) -> &[u32] {
-        &[]
-    }
-    fn in_flight(&self, _: usize) -> u32 {
-        0
-    }
-    fn excluded(&self, _: usize) -> bool {
-        false
-    }
-    fn suspect(&self, _: usize) -> bool {
-        false
-    }
-    fn share_percent(&self, _: usize) -> u8 {
-        100
-    }
 }
 
 fn fixed() -> Fixed {
@@ -137,6 +114,11 @@ impl Gateway {
         self.processes
     }
 
+    /// The history that it reads.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.process.as_ref()?.view.position().map(|position| position.epoch)
+    }
+
     /// Starts with what the disk has.
     pub fn start(&mut self, around: &Around<'_>) -> Result<Vec<Wish>, Violation> {
         self.processes += 1;
@@ -150,6 +132,7 @@ impl Gateway {
         self.process = Some(Process {
             number: self.processes,
             replica: None,
+            lost: false,
             view,
             table: first(&fixed(), |_| Routes::default()),
             ids: EndpointIds::default(),
@@ -191,7 +174,7 @@ impl Gateway {
     /// What to ask next.
     pub fn wake(&mut self) -> Vec<Wish> {
         let Some(process) = &mut self.process else { return Vec::new() };
-        if let Some(replica) = &process.replica {
+        if let Some(replica) = process.replica.as_ref().filter(|_| !process.lost) {
             process.asking = Asking::Watch;
             let wait = if process.reconnecting { Duration::ZERO } else { WAIT };
             let limit = if process.reconnecting { REQUEST } else { REQUEST + WAIT + JITTER };
@@ -217,6 +200,7 @@ impl Gateway {
                 let Ok(fresh) = fresh else { return self.failed(around, rng) };
                 let event = source::replaced(&fresh);
                 process.replica = Some(fresh);
+                process.lost = false;
                 (process.failures, process.reconnecting) = (0, false);
                 self.take(&Event::Identified(SourceKind::Watched), around)?;
                 let mut wishes = self.take(&event, around)?;
@@ -237,11 +221,11 @@ impl Gateway {
                 Ok(wishes)
             }
             Err(WatchEnd::Gone | WatchEnd::Asked) => {
-                process.replica = None;
+                process.lost = true;
                 Ok(self.wake())
             }
             Err(WatchEnd::Broken(_)) => {
-                process.replica = None;
+                process.lost = true;
                 self.failed(around, rng)
             }
         }
@@ -286,7 +270,7 @@ impl Gateway {
             wishes.push(Wish::Tell(Call::Ack(position)));
         }
         if wants_read && process.asking == Asking::Watch {
-            process.replica = None;
+            process.lost = true;
             wishes.extend(self.wake());
         }
         Ok(wishes)
@@ -367,7 +351,7 @@ impl Gateway {
     fn check(&self, around: &Around<'_>) -> Result<(), Violation> {
         let Some(Process { replica: Some(replica), view, number, .. }) = &self.process else { return Ok(()) };
         let at = replica.position();
-        if let Some(digest) = around.truth.digest_at(at).filter(|digest| *digest != replica.digest()) {
+        if let Some(digest) = around.history.digest_at(at).filter(|digest| *digest != replica.digest()) {
             let what = format!("at {at} a gateway has {}, the registry had {digest}", replica.digest());
             return Violation::of(Property::P1, what);
         }
@@ -397,102 +381,4 @@ fn is_change(event: &Event) -> bool {
 fn is_removal(event: &Event) -> bool {
     let Event::Changed { changes, .. } = event else { return false };
     changes.iter().all(|change| matches!(change, SetChange::Removed { .. }))
-}
-
-impl Process {
-    /// Remembers which removals were told with a reason.
-    fn note(&mut self, event: &Event, around: &Around<'_>) {
-        match event {
-            Event::Changed { changes, .. } => {
-                for change in changes {
-                    match change {
-                        SetChange::Upsert(instance) => _ = self.told.remove(&key_of(instance)),
-                        SetChange::Removed { service, instance_id, reason } => {
-                            self.told.insert((service.clone(), instance_id.clone()), *reason);
-                        }
-                    }
-                }
-            }
-            Event::Replaced { instances, .. } => {
-                let named: BTreeSet<Key> = instances.iter().map(|i| key_of(i)).collect();
-                for key in &named {
-                    self.told.remove(key);
-                }
-                let known = self.view.services().flat_map(|(_, service)| service.instances.values());
-                let missing: Vec<Key> =
-                    known.map(|seen| key_of(&seen.instance)).filter(|key| !named.contains(key)).collect();
-                for key in missing {
-                    // Removed by word while this gateway did not listen.
-                    if around.truth.removed_at(&key).is_some_and(|at| at + SLACK >= self.heard) {
-                        self.told.entry(key).or_insert(RemovalReason::Expired);
-                    }
-                }
-            }
-            Event::Identified(_) | Event::Alive { .. } | Event::Rejected { .. } | Event::Failed { .. } => {}
-        }
-        if !matches!(event, Event::Failed { .. } | Event::Identified(_)) {
-            self.heard = around.now;
-        }
-    }
-
-    /// For a saboteur: what a whole read lacks, as removals.
-    fn absences(&self, event: &Event) -> Vec<SetChange> {
-        let Event::Replaced { instances, .. } = event else { return Vec::new() };
-        let named: BTreeSet<Key> = instances.iter().map(|i| key_of(i)).collect();
-        let known = self.view.services().flat_map(|(_, service)| service.instances.values());
-        let missing = known.map(|seen| key_of(&seen.instance)).filter(|key| !named.contains(key));
-        let removed = |(service, instance_id)| {
-            let reason = RemovalReason::Removed;
-            SetChange::Removed { service, instance_id, reason }
-        };
-        missing.map(removed).collect()
-    }
-
-    /// P9: an owner's word is carried out with the event that brings it.
-    fn check_told(&self) -> Result<(), Violation> {
-        for (key, reason) in self.told.iter().filter(|(_, reason)| **reason != RemovalReason::Expired) {
-            let service = self.table.services.by_name(key.0.as_str());
-            if service.is_some_and(|service| service.all.iter().any(|e| e.spec.instance_id == key.1)) {
-                return Violation::of(Property::P9, format!("{key:?} is {reason:?} and still in a table"));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_service(
-        &self,
-        name: &ServiceName,
-        before: &Table,
-        around: &Around<'_>,
-    ) -> Result<(), Violation> {
-        let now = self.table.services.by_name(name.as_str());
-        let has = |id| now.is_some_and(|service| service.all.iter().any(|e| e.spec.instance_id == id));
-        for endpoint in before.services.by_name(name.as_str()).iter().flat_map(|service| &service.routable) {
-            let key = (name.clone(), endpoint.spec.instance_id.clone());
-            if has(key.1.clone()) || self.told.contains_key(&key) {
-                continue;
-            }
-            let since = around.services.wants_requests_since(&key);
-            if since.is_some_and(|since| since + Duration::from_mins(1) < around.now) {
-                let what = format!(
-                    "{key:?} lives, was held as {:?}, and left a table; the registry last removed it at {:?}, the disk is of {:?}, this process {} at {:?}",
-                    endpoint.spec.held,
-                    around.truth.removed_at(&key),
-                    self.disk_heard,
-                    self.number,
-                    self.view.position(),
-                );
-                return Violation::of(Property::P8, what);
-            }
-        }
-        let routable = now.map_or(0, |service| service.routable.len());
-        let chosen = pick(&Everybody(routable), &mut fastrand::Rng::with_seed(around.now.as_secs()));
-        if chosen.is_some() != (routable > 0) {
-            return Violation::of(
-                Property::P9,
-                format!("{name} has {routable} endpoints and {chosen:?} is chosen"),
-            );
-        }
-        Ok(())
-    }
 }

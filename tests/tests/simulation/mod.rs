@@ -16,13 +16,20 @@
 
 mod fault;
 mod gateway;
+mod gateway_checks;
+mod history;
 mod network;
+mod options;
 mod property;
 mod queue;
 mod registry;
+mod replicas;
 mod sidecar;
 mod truth;
+mod turn;
 mod world;
 
+pub use options::{Options, Story, Summary};
 pub use property::{Failure, Property, Sabotage};
-pub use world::{Options, Summary, run};
+pub use replicas::{Real, recorded};
+pub use world::run;

@@ -44,6 +44,7 @@ impl Violation {
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub seed: u64,
+    pub replicas: bool,
     pub step: u64,
     pub violation: Violation,
     pub trace: Vec<String>,
@@ -51,13 +52,14 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, step, violation, trace } = self;
+        let Self { seed, replicas, step, violation, trace } = self;
+        let mode = if *replicas { " --replicas" } else { "" };
         writeln!(f, "the last events:")?;
         for line in trace {
             writeln!(f, "  {line}")?;
         }
         writeln!(f, "seed {seed}, step {step}: {:?} does not hold: {}", violation.property, violation.what)?;
-        write!(f, "again: VERTICE_SEED={seed} cargo xtask simulate --steps {}", step + 1)
+        write!(f, "again: VERTICE_SEED={seed} cargo xtask simulate{mode} --steps {}", step + 1)
     }
 }
 
@@ -82,6 +84,10 @@ pub enum Sabotage {
     BelievesAbsence,
     /// P9: gateways do not take out what was removed.
     KeepsRemoved,
+    /// P10: nothing but a restart or an operator ends preservation.
+    NeverEndsPreservation,
+    /// P5, with replicas: who takes a record over gets a generation below that of the one before.
+    DrawsLowGenerations,
 }
 
 impl Sabotage {
@@ -93,6 +99,15 @@ impl Sabotage {
             Self::AcksTooEarly | Self::KeepsRemoved => Some(10),
             Self::IgnoresTokens => Some(16),
             Self::LosesChange | Self::ForgetsBeats | Self::NeverExpires => None,
+            Self::NeverEndsPreservation | Self::DrawsLowGenerations => None,
+        }
+    }
+
+    /// The same among the faults of replicas (see `World::fleet_fault`).
+    pub fn brought_out_among_replicas_by(self) -> Option<u32> {
+        match self {
+            Self::KeepsEpoch | Self::BelievesAbsence => Some(6),
+            _ => None,
         }
     }
 }

@@ -19,6 +19,11 @@ impl<E> Queue<E> {
         self.events.insert((time, self.made), event);
     }
 
+    /// When the next one is.
+    pub fn due(&self) -> Option<Duration> {
+        self.events.first_key_value().map(|((time, _), _)| *time)
+    }
+
     pub fn next(&mut self) -> Option<(Duration, E)> {
         self.events.pop_first().map(|((time, _), event)| (time, event))
     }

@@ -6,7 +6,9 @@ use vertice_config::Secret;
 use vertice_config::registry::{NamePattern, TokenConfig, TokenSecret, Verbs};
 use vertice_registry::auth::{Auth, Principal, Verb};
 use vertice_registry::store::acks::Acks;
-use vertice_registry::store::{Change, Delta, Packed, Refusal, Registrant, Store, StoreLimits};
+use vertice_registry::store::{
+    Change, Delta, Packed, Refusal, Registered, Registrant, SharedPhase, Store, StoreLimits,
+};
 use vertice_registry_api::digest::SetDigest;
 use vertice_registry_api::heartbeat::UnknownLease;
 use vertice_registry_api::register::{RegisterAnswer, Registration};
@@ -16,7 +18,7 @@ use vertice_registry_api::{Epoch, Position, Revision, SourceState};
 
 use super::network::{Call, Peer, Reply};
 use super::property::{Property, Sabotage, Violation};
-use super::truth::Truth;
+use super::truth::{Key, Truth};
 
 /// What one answer to a watch carries at most, as in the real one.
 const ANSWER_BYTES: usize = 1024 * 1024;
@@ -25,16 +27,16 @@ const SLICE: usize = 1000;
 /// The wall clock when a run begins.
 pub const START_UNIX_MS: u64 = 1_790_000_000_000;
 /// A principal's share, small enough to be used up.
-const QUOTA: usize = 300;
+pub const QUOTA: usize = 300;
 
 /// A watch that waits.
 #[derive(Clone, Copy, Debug)]
-struct Poll {
-    peer: Peer,
-    id: u64,
-    from: Position,
-    state_before: SourceState,
-    deadline: Duration,
+pub struct Poll {
+    pub peer: Peer,
+    pub id: u64,
+    pub from: Position,
+    pub state_before: SourceState,
+    pub deadline: Duration,
 }
 
 /// What the disk has.
@@ -79,18 +81,12 @@ pub type Out = (Peer, u64, Reply);
 
 impl Registry {
     pub fn new(sabotage: Option<Sabotage>) -> Self {
-        let token = |name: &str, prefix: &str| TokenConfig {
-            name: name.into(),
-            secret: TokenSecret::Plain(Secret::new(name)),
-            names: vec![NamePattern::Prefix(prefix.into())],
-            verbs: Verbs { register: true, read: true, admin: false },
-        };
         Self {
             live: None,
             image: None,
             skew_ms: 0,
             paused_until: Duration::ZERO,
-            auth: Auth::tokens(vec![token("fleet", "service-"), token("rogue", "rogue-")]),
+            auth: tokens(),
             truth: Truth::default(),
             sabotage,
         }
@@ -153,10 +149,16 @@ impl Registry {
             Some(Sabotage::NeverExpires) => store.state() != SourceState::Warming,
             _ => false,
         };
+        if self.sabotage == Some(Sabotage::NeverEndsPreservation) && self.truth.preserves() {
+            // As if it began again and again.
+            for phase in [SharedPhase::Watching, SharedPhase::Preserving { age: Duration::ZERO }] {
+                store.judge_shared(phase, &[], 0, at);
+            }
+        }
         while !stuck && store.advance(at, SLICE).more {}
         self.truth.record(store, now, None)?;
         if self.truth.is_new_second() {
-            self.truth.check_leases(store, at)?;
+            self.truth.check_leases(store)?;
             self.write_disk();
         }
         Ok(self.flush(now))
@@ -282,29 +284,51 @@ impl Registry {
     /// Answers the watches that have something to hear.
     fn flush(&mut self, now: Duration) -> Vec<Out> {
         let Some(live) = &mut self.live else { return Vec::new() };
-        let (store, sabotage) = (&live.store, self.sabotage);
-        let (position, state) = (store.position(), store.state());
         let mut out = Vec::new();
-        live.polls.retain(|poll| {
-            let news = position != poll.from || state != poll.state_before;
-            let reply = if news {
-                store.since(poll.from, ANSWER_BYTES).map_or(Reply::Gone, |delta| {
-                    Reply::Changes(Box::new(wire(&delta, poll.from.epoch, state)))
-                })
-            } else if now >= poll.deadline {
-                Reply::Quiet(state)
-            } else {
-                return true;
-            };
-            out.push((poll.peer, poll.id, reply));
-            false
-        });
-        if sabotage == Some(Sabotage::LosesChange) {
-            for (_, _, reply) in &mut out {
-                lose_change(reply);
-            }
-        }
+        flush(&live.store, &mut live.polls, now, self.sabotage, &mut out);
         out
+    }
+}
+
+/// The tokens of the fleet, and of somebody with other intentions.
+pub fn tokens() -> Auth {
+    let token = |name: &str, prefix: &str| TokenConfig {
+        name: name.into(),
+        secret: TokenSecret::Plain(Secret::new(name)),
+        names: vec![NamePattern::Prefix(prefix.into())],
+        verbs: Verbs { register: true, read: true, admin: false },
+    };
+    Auth::tokens(vec![token("fleet", "service-"), token("rogue", "rogue-")])
+}
+
+/// Answers the watches that have something to hear of `store`.
+pub fn flush(
+    store: &Store,
+    polls: &mut Vec<Poll>,
+    now: Duration,
+    sabotage: Option<Sabotage>,
+    out: &mut Vec<Out>,
+) {
+    let (position, state) = (store.position(), store.state());
+    let before = out.len();
+    polls.retain(|poll| {
+        let news = position != poll.from || state != poll.state_before;
+        let reply = if news {
+            store
+                .since(poll.from, ANSWER_BYTES)
+                .map_or(Reply::Gone, |delta| Reply::Changes(Box::new(wire(&delta, poll.from.epoch, state))))
+        } else if now >= poll.deadline {
+            Reply::Quiet(state)
+        } else {
+            return true;
+        };
+        out.push((poll.peer, poll.id, reply));
+        false
+    });
+    if sabotage == Some(Sabotage::LosesChange) {
+        for (_, _, reply) in &mut out[before..] {
+            lose_change(reply);
+        }
     }
 }
 
@@ -336,8 +360,12 @@ fn put(
         }
         Err(refusal) => return Ok(answered(Err(refusal), rng)),
     };
-    let Position { epoch, revision } = store.position();
     truth.granted(&key, registered.generation, registered.ttl_s);
+    Ok(granted(key, registered, store.position()))
+}
+
+/// The answer to who registered.
+pub fn granted(key: Key, registered: Registered, at: Position) -> Reply {
     let answer = RegisterAnswer {
         message: String::new(),
         service_name: key.0,
@@ -346,18 +374,18 @@ fn put(
         handle: registered.handle,
         ttl: registered.ttl_s,
         heartbeat_interval: (registered.ttl_s / 3).max(1),
-        epoch,
-        revision,
+        epoch: at.epoch,
+        revision: at.revision,
         rejects: Vec::new(),
     };
-    Ok(Reply::Written(if registered.created { 201 } else { 200 }, serde_json::to_vec(&answer).unwrap()))
+    Reply::Written(if registered.created { 201 } else { 200 }, serde_json::to_vec(&answer).unwrap())
 }
 
-fn written(status: u16) -> Reply {
+pub fn written(status: u16) -> Reply {
     Reply::Written(status, b"{}".to_vec())
 }
 
-fn answered(done: Result<(), Refusal>, rng: &mut fastrand::Rng) -> Reply {
+pub fn answered(done: Result<(), Refusal>, rng: &mut fastrand::Rng) -> Reply {
     match done {
         Ok(()) => written(200),
         Err(Refusal::Unknown) => {

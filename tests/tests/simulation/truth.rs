@@ -9,6 +9,7 @@ use vertice_registry_api::digest::SetDigest;
 use vertice_registry_api::watch::RemovalReason;
 use vertice_registry_api::{Epoch, Instance, InstanceId, Position, Revision, ServiceName, SourceState};
 
+use super::history::History;
 use super::network::Peer;
 use super::property::{Property, Violation};
 use super::registry::Restart;
@@ -40,21 +41,19 @@ const GRACE: Duration = Duration::from_secs(15);
 pub struct Truth {
     /// Where the history was written down to.
     seen: Option<Position>,
-    digests: BTreeMap<(u128, u64), SetDigest>,
+    pub history: History,
     leases: BTreeMap<Key, Lease>,
     owners: BTreeMap<Key, String>,
     /// The highest generation of each in this epoch.
     generations: BTreeMap<Key, u64>,
-    removed: BTreeMap<Key, Duration>,
     /// By gateway: its process, and what that applied.
     acks: BTreeMap<usize, (u64, Revision)>,
     /// Time in which the process ran, by the time since its start.
     ran: Duration,
     last: Duration,
     second: u64,
-    new_second: bool,
     warm_since: Option<Duration>,
-    preserves: bool,
+    preserves_since: Option<Duration>,
 }
 
 impl Truth {
@@ -63,11 +62,10 @@ impl Truth {
         let (ran, last) = (Duration::ZERO, Duration::ZERO);
         let position = store.position();
         let same = self.seen.is_some_and(|seen| seen.epoch == position.epoch);
-        let digests = std::mem::take(&mut self.digests);
-        let removed = std::mem::take(&mut self.removed);
+        let history = std::mem::take(&mut self.history);
         let generations = if same { std::mem::take(&mut self.generations) } else { BTreeMap::new() };
         let seen = if same { self.seen } else { Some(position) };
-        *self = Self { seen, digests, generations, removed, ran, last, ..Self::default() };
+        *self = Self { seen, history, generations, ran, last, ..Self::default() };
         if how != Restart::Empty {
             for instance in store.instances() {
                 self.put(&instance);
@@ -77,7 +75,7 @@ impl Truth {
                 }
             }
         }
-        self.digests.insert((position.epoch.0, position.revision.0), store.digest());
+        self.history.began(position, store.digest());
     }
 
     /// `at`: since the start of the process.
@@ -85,12 +83,12 @@ impl Truth {
         let gap = at.saturating_sub(self.last);
         self.ran += if gap > Duration::from_secs(1) { TICK } else { gap };
         self.last = self.last.max(at);
-        self.new_second = self.ran.as_secs() != self.second;
-        self.second = self.ran.as_secs();
     }
 
-    pub fn is_new_second(&self) -> bool {
-        self.new_second
+    /// Whether another second has begun since this was asked.
+    pub fn is_new_second(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.second, self.ran.as_secs());
+        before != self.second
     }
 
     fn put(&mut self, instance: &Instance) {
@@ -139,18 +137,9 @@ impl Truth {
         applied.map(|(gateway, (process, _))| (*gateway, *process)).collect()
     }
 
-    pub fn digest_at(&self, position: Position) -> Option<SetDigest> {
-        self.digests.get(&(position.epoch.0, position.revision.0)).copied()
-    }
-
-    /// When the registry last removed it and said why.
-    pub fn removed_at(&self, key: &Key) -> Option<Duration> {
-        self.removed.get(key).copied()
-    }
-
     /// Whether self-preservation was on when last looked at.
     pub fn preserves(&self) -> bool {
-        self.preserves
+        self.preserves_since.is_some()
     }
 
     pub fn epoch(&self) -> Option<Epoch> {
@@ -170,7 +159,7 @@ impl Truth {
                 return Violation::of(Property::P6, format!("the log does not go on after {seen}"));
             };
             seen.revision = delta.to;
-            self.digests.insert((seen.epoch.0, seen.revision.0), delta.digest);
+            self.history.began(seen, delta.digest);
             for change in &delta.changes {
                 self.take(change, now, by)?;
             }
@@ -208,7 +197,7 @@ impl Truth {
                 }
                 self.leases.remove(&key);
                 self.owners.remove(&key);
-                self.removed.insert(key, now);
+                self.history.removed(key, now);
             }
         }
         Ok(())
@@ -237,11 +226,15 @@ impl Truth {
     }
 
     /// P3, P10 and the set's half of P1, once a second.
-    pub fn check_leases(&mut self, store: &mut Store, at: Duration) -> Result<(), Violation> {
-        if let Some(lasts) = store.preserving_for(at).filter(|lasts| *lasts > LONGEST_PRESERVATION + BUCKET) {
+    pub fn check_leases(&mut self, store: &Store) -> Result<(), Violation> {
+        self.preserves_since = match store.state() {
+            SourceState::Preserving => Some(self.preserves_since.unwrap_or(self.ran)),
+            _ => None,
+        };
+        let lasts = self.preserves_since.map_or(Duration::ZERO, |since| self.ran - since);
+        if lasts > LONGEST_PRESERVATION + BUCKET {
             return Violation::of(Property::P10, format!("preserving for {lasts:?}"));
         }
-        self.preserves = store.state() == SourceState::Preserving;
         let rows = store.instances();
         if self.second.is_multiple_of(60) && SetDigest::of(&rows) != store.digest() {
             return Violation::of(Property::P1, "the store's digest is not that of its set");
@@ -279,6 +272,6 @@ impl Truth {
     }
 }
 
-fn parse(service: &str, id: &str) -> Option<Key> {
+pub fn parse(service: &str, id: &str) -> Option<Key> {
     Some((ServiceName::parse(service).ok()?, InstanceId::parse(id).ok()?))
 }

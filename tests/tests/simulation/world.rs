@@ -4,62 +4,72 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use vertice_registry::store::TICK;
 use vertice_registry_api::Epoch;
 
 use super::gateway::{Around, Gateway, Services, Wish as GatewayWish};
 use super::network::{Call, Network, Peer, Reply};
+use super::options::{Options, Story, Summary};
 use super::property::{Failure, Property, Sabotage, Violation};
 use super::queue::Queue;
 use super::registry::{Registry, Restart};
+use super::replicas::{Replicas, Turn, play};
 use super::sidecar::{Clock, Sidecar, Wish as SidecarWish};
 use super::truth::Key;
 
 pub const SIDECARS: usize = 200;
 pub const GATEWAYS: usize = 20;
 /// Events that a failure shows.
-const TRACE: usize = 40;
-
-/// How a run is made.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    pub seed: u64,
-    /// Events after which it is over.
-    pub steps: u64,
-    pub sabotage: Option<Sabotage>,
-    /// Look at this property only.
-    pub only: Option<Property>,
-}
-
-/// What a run that found nothing was like; a run in which little happened proves little.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Summary {
-    pub steps: u64,
-    pub seconds: u64,
-    pub faults: u64,
-    pub promises: u64,
-    pub restarts: u64,
-    pub preservations: u64,
-}
+pub const TRACE: usize = 40;
 
 #[derive(Debug)]
 pub enum Event {
     Tick,
     Pulse(usize),
-    WakeSidecar { sidecar: usize, timer: u64 },
-    WakeGateway { gateway: usize, timer: u64 },
-    Arrives { peer: Peer, process: u64, id: u64, call: Call },
-    Answers { peer: Peer, id: u64, reply: Reply },
-    Silence { peer: Peer, id: u64 },
+    WakeSidecar {
+        sidecar: usize,
+        timer: u64,
+    },
+    WakeGateway {
+        gateway: usize,
+        timer: u64,
+    },
+    /// `at`: the replica, where there are several.
+    Arrives {
+        at: usize,
+        peer: Peer,
+        process: u64,
+        id: u64,
+        call: Call,
+    },
+    /// A replica has done what it was asked.
+    Told {
+        replica: usize,
+        peer: Peer,
+        id: u64,
+        reply: Reply,
+    },
+    Answers {
+        peer: Peer,
+        id: u64,
+        reply: Reply,
+    },
+    Silence {
+        peer: Peer,
+        id: u64,
+    },
     StartSidecar(usize),
     StartGateway(usize),
     StartRegistry(Restart),
+    StartReplica(usize),
+    Redis(Turn),
+    /// Those with these numbers fall silent.
+    FallSilent(std::ops::Range<usize>),
     Fault,
     Calm,
 }
 
 /// An instance that no request may reach any more.
-struct Promise {
+pub struct Promise {
     epoch: Epoch,
     generation: u64,
     gateways: BTreeSet<(usize, u64)>,
@@ -70,16 +80,24 @@ pub struct World {
     pub rng: fastrand::Rng,
     pub now: Duration,
     clock: Clock,
-    queue: Queue<Event>,
+    pub queue: Queue<Event>,
     pub network: Network,
     pub registry: Registry,
+    /// Instead of `registry`.
+    pub fleet: Option<Replicas>,
+    /// Which replica who asks, if it is not the one of its number.
+    pub homes: BTreeMap<Peer, usize>,
+    /// Replicas that reach no client until then.
+    pub isolated: BTreeMap<usize, Duration>,
     pub sidecars: Vec<Sidecar>,
     pub gateways: Vec<Gateway>,
-    promises: BTreeMap<Key, Promise>,
+    pub promises: BTreeMap<Key, Promise>,
     requests: u64,
-    trace: VecDeque<String>,
+    pub trace: VecDeque<(Duration, String)>,
+    faults: VecDeque<(Duration, String)>,
     pub summary: Summary,
-    preserving: bool,
+    /// Since when preservation is on, and whether somebody has ended it.
+    preserving: Option<(Duration, bool)>,
 }
 
 struct Fleet<'a>(&'a [Sidecar]);
@@ -101,26 +119,18 @@ fn find<'a>(sidecars: &'a [Sidecar], key: &Key) -> Option<&'a Sidecar> {
 
 /// Runs it. An error is a property that does not hold.
 pub fn run(options: Options) -> Result<Summary, Box<Failure>> {
-    let mut world = World::new(options);
-    while world.summary.steps < options.steps {
-        let Some((time, event)) = world.queue.next() else { break };
-        world.now = time;
-        world.summary.steps += 1;
-        world.note(&event);
-        if let Err(violation) = world.step(event)
-            && options.only.is_none_or(|only| only == violation.property)
-        {
-            let trace = world.trace.into_iter().collect();
-            let step = world.summary.steps - 1;
-            return Err(Box::new(Failure { seed: options.seed, step, violation, trace }));
-        }
+    if options.replicas {
+        return play(options);
     }
-    world.summary.seconds = world.now.as_secs();
-    Ok(world.summary)
+    let mut world = World::new(options, None);
+    while let Some(due) = world.due().filter(|_| world.goes_on()) {
+        world.next(due)?;
+    }
+    Ok(world.over())
 }
 
 impl World {
-    fn new(options: Options) -> Self {
+    pub fn new(options: Options, fleet: Option<Replicas>) -> Self {
         let mut world = Self {
             options,
             rng: fastrand::Rng::with_seed(options.seed),
@@ -129,13 +139,17 @@ impl World {
             queue: Queue::new(),
             network: Network::new(),
             registry: Registry::new(options.sabotage),
+            fleet,
+            homes: BTreeMap::new(),
+            isolated: BTreeMap::new(),
             sidecars: (0..SIDECARS).map(Sidecar::new).collect(),
             gateways: (0..GATEWAYS).map(|_| Gateway::default()).collect(),
             promises: BTreeMap::new(),
             requests: 0,
             trace: VecDeque::new(),
+            faults: VecDeque::new(),
             summary: Summary::default(),
-            preserving: false,
+            preserving: None,
         };
         world.later(0, Event::StartRegistry(Restart::Empty));
         world.later(0, Event::Tick);
@@ -149,7 +163,62 @@ impl World {
             world.later(ms, Event::Pulse(gateway));
         }
         world.later(100_000, Event::Fault);
+        if options.story != Story::Anything {
+            world.later(150_000, Event::FallSilent(0..SIDECARS * 2 / 5));
+        }
+        if options.story == Story::Silence {
+            world.later(650_000, Event::FallSilent(SIDECARS * 2 / 5..SIDECARS * 4 / 5));
+        }
         world
+    }
+
+    pub fn goes_on(&self) -> bool {
+        self.summary.steps < self.options.steps
+    }
+
+    /// When the next event is.
+    pub fn due(&self) -> Option<Duration> {
+        self.queue.due()
+    }
+
+    /// The next event, at `now`.
+    pub fn next(&mut self, now: Duration) -> Result<(), Box<Failure>> {
+        match self.queue.next() {
+            Some((_, event)) => self.turn(now, event),
+            None => Ok(()),
+        }
+    }
+
+    /// One event.
+    pub fn turn(&mut self, now: Duration, event: Event) -> Result<(), Box<Failure>> {
+        self.now = now;
+        self.summary.steps += 1;
+        self.note(&event);
+        let done = self.step(event);
+        self.judge(done)
+    }
+
+    /// A failure, if `done` is one that is looked for.
+    pub fn judge(&mut self, done: Result<(), Violation>) -> Result<(), Box<Failure>> {
+        let Err(violation) = done else { return Ok(()) };
+        if self.options.only.is_some_and(|only| only != violation.property) {
+            return Ok(());
+        }
+        let trace = self.trace();
+        let step = self.summary.steps.saturating_sub(1);
+        let (seed, replicas) = (self.options.seed, self.options.replicas);
+        Err(Box::new(Failure { seed, replicas, step, violation, trace }))
+    }
+
+    /// What it was like.
+    pub fn over(mut self) -> Summary {
+        self.summary.seconds = self.now.as_secs();
+        self.summary
+    }
+
+    /// Whether somebody may end preservation, by word or by a restart.
+    pub fn story(&self) -> Story {
+        self.options.story
     }
 
     pub fn sabotage(&self) -> Option<Sabotage> {
@@ -164,149 +233,31 @@ impl World {
         self.queue.at(self.now + Duration::from_millis(ms), event);
     }
 
+    /// Something goes wrong.
     pub fn say(&mut self, line: String) {
-        if self.trace.len() == TRACE {
-            self.trace.pop_front();
+        if self.faults.len() == TRACE {
+            self.faults.pop_front();
         }
-        self.trace.push_back(format!("{:>10.3} s  {line}", self.now.as_secs_f64()));
+        self.faults.push_back((self.now, line));
     }
 
-    fn note(&mut self, event: &Event) {
-        let line = match event {
-            Event::Tick | Event::Pulse(_) | Event::Silence { .. } | Event::Calm => return,
-            Event::WakeSidecar { .. } | Event::WakeGateway { .. } | Event::Fault => return,
-            Event::Arrives { call: Call::Beat { .. } | Call::Watch { .. } | Call::Ack(_), .. } => return,
-            Event::Answers {
-                reply: Reply::Written(200, _) | Reply::Quiet(_) | Reply::Changes(_), ..
-            } => return,
-            Event::Arrives { peer, call, .. } => format!("{peer:?} asks: {}", call.word()),
-            Event::Answers { peer, reply, .. } => match reply {
-                Reply::Written(status, _) => format!("{peer:?} hears {status}"),
-                Reply::Snapshot(snapshot) => {
-                    format!("{peer:?} gets the snapshot at {}", snapshot.position.revision)
-                }
-                Reply::Gone | Reply::Quiet(_) | Reply::Changes(_) | Reply::Refused => {
-                    format!("{peer:?} hears {reply:?}")
-                }
-                Reply::Barrier(judged, ..) => format!("{peer:?} hears {judged:?}"),
-            },
-            Event::StartSidecar(_) | Event::StartGateway(_) | Event::StartRegistry(_) => format!("{event:?}"),
-        };
-        self.say(line);
+    /// The last of what went wrong and of what was said, in the order of their times.
+    fn trace(&mut self) -> Vec<String> {
+        let mut all: Vec<(Duration, String)> = self.faults.drain(..).chain(self.trace.drain(..)).collect();
+        all.sort_by_key(|(at, _)| *at);
+        all.into_iter().map(|(at, line)| format!("{:>10.3} s  {line}", at.as_secs_f64())).collect()
     }
 
-    fn step(&mut self, event: Event) -> Result<(), Violation> {
-        match event {
-            Event::Tick => {
-                if self.now >= self.registry.paused_until {
-                    let out = self.registry.tick(self.now)?;
-                    self.answer(out);
-                }
-                self.later(u64::try_from(TICK.as_millis()).unwrap(), Event::Tick);
-            }
-            Event::Pulse(gateway) => {
-                if self.now >= self.gateways[gateway].paused_until {
-                    let wishes = self.with_gateway(gateway, Gateway::pulse)?;
-                    self.do_gateway(gateway, wishes);
-                    self.check_promises(gateway)?;
-                }
-                self.later(1000, Event::Pulse(gateway));
-            }
-            Event::WakeSidecar { sidecar, timer } if self.sidecars[sidecar].timer == timer => {
-                if self.asleep(Peer::Sidecar(sidecar), Event::WakeSidecar { sidecar, timer }) {
-                    return Ok(());
-                }
-                let wishes = self.sidecars[sidecar].wake(self.clock, self.now);
-                self.do_sidecar(sidecar, wishes)?;
-            }
-            Event::WakeGateway { gateway, timer } if self.gateways[gateway].timer == timer => {
-                if self.asleep(Peer::Gateway(gateway), Event::WakeGateway { gateway, timer }) {
-                    return Ok(());
-                }
-                let wishes = self.gateways[gateway].wake();
-                self.do_gateway(gateway, wishes);
-            }
-            Event::WakeSidecar { .. } | Event::WakeGateway { .. } => {}
-            Event::Arrives { peer, process, id, call } => {
-                if self.now < self.registry.paused_until {
-                    let until = self.registry.paused_until;
-                    self.queue.at(until, Event::Arrives { peer, process, id, call });
-                    return Ok(());
-                }
-                let out = self.registry.handle(peer, process, id, call, self.now, &mut self.rng)?;
-                self.answer(out);
-            }
-            Event::Answers { peer, id, reply } => self.hears(peer, id, Some(reply))?,
-            Event::Silence { peer, id } => self.hears(peer, id, None)?,
-            Event::StartSidecar(sidecar) if !self.sidecars[sidecar].runs() => {
-                self.promises.remove(&self.sidecars[sidecar].key());
-                let wishes = self.sidecars[sidecar].start(self.now, &mut self.rng);
-                self.do_sidecar(sidecar, wishes)?;
-            }
-            Event::StartGateway(gateway) if !self.gateways[gateway].runs() => {
-                let wishes = self.with_gateway(gateway, Gateway::start)?;
-                self.do_gateway(gateway, wishes);
-            }
-            Event::StartRegistry(how) if !self.registry.is_up() => {
-                self.registry.start(how, self.now, &mut self.rng);
-            }
-            Event::StartSidecar(_) | Event::StartGateway(_) | Event::StartRegistry(_) => {}
-            Event::Fault => self.fault(),
-            Event::Calm => self.network.weather = super::network::Weather::FAIR,
-        }
-        Ok(())
-    }
-
-    /// Whether `peer` stands still; then it sees `event` when it goes on.
-    fn asleep(&mut self, peer: Peer, event: Event) -> bool {
-        let until = match peer {
-            Peer::Sidecar(sidecar) => self.sidecars[sidecar].paused_until,
-            Peer::Gateway(gateway) => self.gateways[gateway].paused_until,
-            Peer::Rogue => Duration::ZERO,
-        };
-        if self.now < until {
-            self.queue.at(until, event);
-        }
-        self.now < until
-    }
-
-    fn hears(&mut self, peer: Peer, id: u64, reply: Option<Reply>) -> Result<(), Violation> {
-        let waits = match peer {
-            Peer::Sidecar(sidecar) => self.sidecars[sidecar].is_waiting_for(id),
-            Peer::Gateway(gateway) => self.gateways[gateway].is_waiting_for(id),
-            Peer::Rogue => false,
-        };
-        let again = match &reply {
-            Some(reply) => Event::Answers { peer, id, reply: reply.clone() },
-            None => Event::Silence { peer, id },
-        };
-        if !waits || self.asleep(peer, again) {
-            return Ok(());
-        }
-        match peer {
-            Peer::Sidecar(sidecar) => {
-                let wishes = self.sidecars[sidecar].hear(reply, self.clock, self.now, &mut self.rng);
-                self.do_sidecar(sidecar, wishes)
-            }
-            Peer::Gateway(gateway) => {
-                let mut rng = self.rng.fork();
-                let wishes = self.with_gateway(gateway, |g, around| g.hear(reply, around, &mut rng))?;
-                self.do_gateway(gateway, wishes);
-                self.check_promises(gateway)
-            }
-            Peer::Rogue => Ok(()),
-        }
-    }
-
-    fn with_gateway<T>(
+    pub fn with_gateway<T>(
         &mut self,
         gateway: usize,
         work: impl FnOnce(&mut Gateway, &Around<'_>) -> Result<T, Violation>,
     ) -> Result<T, Violation> {
+        let shared = self.fleet.as_ref().map(|fleet| fleet.shared.lock().unwrap());
         let around = Around {
             now: self.now,
             clock: self.clock,
-            truth: &self.registry.truth,
+            history: shared.as_ref().map_or(&self.registry.truth.history, |shared| &shared.history),
             services: &Fleet(&self.sidecars),
             sabotage: self.options.sabotage,
         };
@@ -317,18 +268,39 @@ impl World {
     pub fn send(&mut self, peer: Peer, process: u64, call: &Call) -> u64 {
         self.requests += 1;
         let id = self.requests;
-        if !self.registry.is_up() {
+        let at = self.home(peer, false);
+        let up = self.fleet.as_ref().map_or(self.registry.is_up(), |fleet| fleet.is_up(at));
+        if !up {
+            self.home(peer, true);
             self.later(1, Event::Answers { peer, id, reply: Reply::Refused });
             return id;
         }
-        for at in self.network.arrivals(peer, false, self.now, &mut self.rng) {
-            self.queue.at(at, Event::Arrives { peer, process, id, call: call.clone() });
+        if self.is_isolated(at) {
+            return id;
+        }
+        for time in self.network.arrivals(peer, false, self.now, &mut self.rng) {
+            self.queue.at(time, Event::Arrives { at, peer, process, id, call: call.clone() });
         }
         id
     }
 
+    fn is_isolated(&self, replica: usize) -> bool {
+        self.fleet.is_some() && self.isolated.get(&replica).is_some_and(|until| self.now < *until)
+    }
+
+    pub fn stands_still_until(&self, replica: usize) -> Duration {
+        match &self.fleet {
+            Some(fleet) => self.now + fleet.replicas[replica].pause.left(),
+            None => self.registry.paused_until,
+        }
+    }
+
     pub fn answer(&mut self, out: Vec<(Peer, u64, Reply)>) {
         for (peer, id, reply) in out {
+            let at = self.home(peer, false);
+            if self.is_isolated(at) {
+                continue;
+            }
             for at in self.network.arrivals(peer, true, self.now, &mut self.rng) {
                 self.queue.at(at, Event::Answers { peer, id, reply: reply.clone() });
             }
@@ -367,7 +339,7 @@ impl World {
         Ok(())
     }
 
-    fn do_gateway(&mut self, gateway: usize, wishes: Vec<GatewayWish>) {
+    pub fn do_gateway(&mut self, gateway: usize, wishes: Vec<GatewayWish>) {
         let process = self.gateways[gateway].process();
         for wish in wishes {
             match wish {
@@ -388,12 +360,16 @@ impl World {
     }
 
     /// P4: a gateway that the barrier counted chooses nobody whom it was asked about.
-    fn check_promises(&mut self, gateway: usize) -> Result<(), Violation> {
+    pub fn check_promises(&mut self, gateway: usize) -> Result<(), Violation> {
         // Another epoch may not know of the goodbye.
-        let epoch = self.registry.truth.epoch();
-        self.promises.retain(|_, promise| Some(promise.epoch) == epoch);
+        if self.fleet.is_none() {
+            let epoch = self.registry.truth.epoch();
+            self.promises.retain(|_, promise| Some(promise.epoch) == epoch);
+        }
         let me = (gateway, self.gateways[gateway].process());
-        for (key, promise) in self.promises.iter().filter(|(_, promise)| promise.gateways.contains(&me)) {
+        let epoch = self.gateways[gateway].epoch();
+        let mine = |promise: &Promise| promise.gateways.contains(&me) && Some(promise.epoch) == epoch;
+        for (key, promise) in self.promises.iter().filter(|(_, promise)| mine(promise)) {
             if self.gateways[gateway].may_choose(key) {
                 let what = format!(
                     "gateway {gateway} may choose {key:?} of generation {}, whose barrier said that all have applied",
@@ -406,10 +382,31 @@ impl World {
     }
 
     /// Counts preservations, for the summary.
-    pub fn see_preservation(&mut self, preserves: bool) {
-        if preserves && !self.preserving {
-            self.summary.preservations += 1;
+    pub fn see_preservation(&mut self) {
+        let preserves = match &self.fleet {
+            Some(fleet) => fleet.cluster.preserving(),
+            None => self.registry.truth.preserves(),
+        };
+        match (preserves, self.preserving) {
+            (true, None) => {
+                self.summary.preservations += 1;
+                self.preserving = Some((self.now, false));
+            }
+            (false, Some((since, ended))) => {
+                if !ended {
+                    self.summary.ended += 1;
+                    self.summary.longest_s = self.summary.longest_s.max((self.now - since).as_secs());
+                }
+                self.preserving = None;
+            }
+            (true, Some(_)) | (false, None) => {}
         }
-        self.preserving = preserves;
+    }
+
+    /// Somebody is about to end preservation, if there is one.
+    pub fn ends_preservation(&mut self) {
+        if let Some((_, ended)) = &mut self.preserving {
+            *ended = true;
+        }
     }
 }
