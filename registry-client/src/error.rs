@@ -32,14 +32,31 @@ pub enum SourceError {
         /// The revision that the answer starts from.
         from: u64,
     },
+    /// A snapshot of an earlier moment of the same history: of a replica that has not followed that far.
+    Behind {
+        /// The revision known here.
+        known: u64,
+        /// The revision of the snapshot.
+        read: u64,
+    },
     /// An answer over this many bytes.
     TooLarge(u64),
 }
 
 impl SourceError {
     /// Every kind of failure in one word, for counters.
-    pub const KINDS: [&'static str; 9] =
-        ["client", "connect", "timeout", "status", "not_ours", "truncated", "digest", "gap", "too_large"];
+    pub const KINDS: [&'static str; 10] = [
+        "client",
+        "connect",
+        "timeout",
+        "status",
+        "not_ours",
+        "truncated",
+        "digest",
+        "gap",
+        "behind",
+        "too_large",
+    ];
 
     /// Which of [`Self::KINDS`] it is.
     pub fn kind(&self) -> &'static str {
@@ -52,6 +69,7 @@ impl SourceError {
             Self::Truncated(_) => "truncated",
             Self::Digest => "digest",
             Self::Gap { .. } => "gap",
+            Self::Behind { .. } => "behind",
             Self::TooLarge(_) => "too_large",
         }
     }
@@ -95,6 +113,11 @@ impl fmt::Display for SourceError {
             Self::Gap { known, from } => write!(
                 f,
                 "the registry continued at revision {from}, {known} is known here: taking a new snapshot"
+            ),
+            Self::Behind { known, read } => write!(
+                f,
+                "the registry is at revision {read}, {known} of the same history is known here: it is a replica that is \
+                 behind or cut off from the others; what is known stays until one answers that is not"
             ),
             Self::TooLarge(limit) => {
                 write!(f, "the registry's answer is larger than {limit} bytes, the most that is read")

@@ -82,7 +82,15 @@ async fn with_ours_it_puts_beats_and_takes_back() {
         }
         asked.answer_json(200, &json!({}));
     }
-    let barrier = script.expect("GET /v1/barrier?revision=9&timeout=5").await;
+    let first = format!("GET /v1/barrier?revision=9&epoch={}&timeout=5", epoch(1));
+    let gone = json!({"detail": "another epoch", "epoch": epoch(2), "oldest": 1});
+    script.expect(&first).await.answer_json(410, &gone);
+    // What was said may not be in the new history.
+    let again = next_but_beats(&mut script, 7).await;
+    assert_eq!(again.json(), json!({"status": "draining", "deadline_s": 15}));
+    again.answer_json(200, &json!({"message": "ok", "generation": 7, "epoch": epoch(2), "revision": 3}));
+    let second = format!("GET /v1/barrier?revision=3&epoch={}", epoch(2));
+    let barrier = script.expect(&second).await;
     assert!(script.waiting().is_none(), "the instance stays while gateways are waited for");
     barrier.answer_json(200, &json!({"applied": 1, "total": 1, "missing": []}));
     script.expect(DELETE_7).await.answer_json(200, &json!({}));

@@ -37,7 +37,8 @@ async fn it_waits_registers_beats_and_takes_back() {
     let (line, body) = registry.call().await;
     assert_eq!(line, format!("PATCH /v1/services/osint_service/instances/{}?generation=7", service.address));
     assert_eq!(body["status"], "draining");
-    assert_eq!(registry.call().await.0, "GET /v1/barrier?revision=1&timeout=5");
+    let epoch = "00000000000000000000000000000001";
+    assert_eq!(registry.call().await.0, format!("GET /v1/barrier?revision=1&epoch={epoch}&timeout=5"));
     let delete = format!("DELETE /v1/services/osint_service/instances/{}?generation=7", service.address);
     assert_eq!(registry.call().await.0, delete);
     assert_eq!(registry.unseen(), [""; 0]);

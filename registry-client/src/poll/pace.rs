@@ -92,6 +92,7 @@ fn is_everybodys(error: &SourceError) -> bool {
         | SourceError::Truncated(_)
         | SourceError::Digest
         | SourceError::Gap { .. }
+        | SourceError::Behind { .. }
         | SourceError::TooLarge(_) => false,
     }
 }

@@ -21,8 +21,16 @@ pub struct Replica {
 
 impl Replica {
     /// The content of `snapshot`. What `previous` has already is shared with it, so that a resync does not double the
-    /// memory of everyone who holds instances.
+    /// memory of everyone who holds instances. Never an earlier moment of the same history: what was applied, and
+    /// acknowledged, is not taken back because another replica answers.
     pub fn new(snapshot: Snapshot, previous: Option<&Replica>) -> Result<Self, SourceError> {
+        let behind = |p: &&Replica| {
+            p.position.epoch == snapshot.position.epoch && p.position.revision > snapshot.position.revision
+        };
+        if let Some(ahead) = previous.filter(behind) {
+            let (known, read) = (ahead.position.revision.0, snapshot.position.revision.0);
+            return Err(SourceError::Behind { known, read });
+        }
         let mut instances = BTreeMap::new();
         for instance in snapshot.instances {
             let key = (instance.service.clone(), instance.instance_id.clone());
@@ -117,6 +125,20 @@ mod tests {
     use crate::test_data::{at, id, instance, name};
     use vertice_registry_api::Revision;
     use vertice_registry_api::watch::{Change, RemovalReason};
+
+    #[test]
+    fn an_earlier_moment_of_the_same_history_is_refused() {
+        let known = replica(&[instance("alpha", "a:1")]);
+        let read = |epoch, revision| {
+            let (position, state) = (at(epoch, revision), SourceState::Degraded);
+            let snapshot = Snapshot { position, state, instances: Vec::new(), digest: SetDigest::default() };
+            Replica::new(snapshot, Some(&known)).map(|replica| replica.position())
+        };
+        assert_eq!(read(1, 4), Err(SourceError::Behind { known: 5, read: 4 }));
+        for (epoch, revision) in [(1, 5), (1, 6), (2, 1)] {
+            assert_eq!(read(epoch, revision), Ok(at(epoch, revision)));
+        }
+    }
 
     fn replica(instances: &[Instance]) -> Replica {
         let digest = SetDigest::of(instances);

@@ -8,7 +8,8 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 use vertice_process::answer::Answer;
 use vertice_registry_api::barrier::Ack;
-use vertice_registry_api::{FieldError, InstanceId, Revision, limits};
+use vertice_registry_api::watch::Gone;
+use vertice_registry_api::{Epoch, FieldError, InstanceId, Revision, limits};
 
 use super::body::{Field, Kind};
 use super::refused::{self, Refused};
@@ -61,8 +62,11 @@ pub(super) async fn wait<B>(
     admit(shared, request, Verb::Read)?;
     let _place = super::snapshot::watcher(shared)?;
     let revision = Revision(query::required(query, "revision", "a revision, a whole number")?);
-    not_ahead(revision, shared.at().0.revision)
-        .map_err(|why| Refused::field(FieldError::query("revision", why)))?;
+    let begun = shared.at().0;
+    // Revisions of two histories tell nothing of each other: a replica that lost its Redis, or has it again, is in another.
+    let epoch = query::parsed(query, "epoch", "an epoch, 32 hex digits")?.unwrap_or(begun.epoch);
+    still(shared, epoch)?;
+    not_ahead(revision, begun.revision).map_err(|why| Refused::field(FieldError::query("revision", why)))?;
     let timeout_s =
         query::parsed(query, "timeout", "seconds as a whole number")?.unwrap_or(DEFAULT_TIMEOUT_S);
     let deadline = Instant::now() + Duration::from_secs(timeout_s.min(limits::BARRIER_WAIT_S).into());
@@ -70,6 +74,7 @@ pub(super) async fn wait<B>(
     let mut shutdown = shared.shutdown.clone();
     loop {
         acked.borrow_and_update();
+        still(shared, epoch)?;
         let (answer, silence) = {
             let (now, current) = (shared.now(), shared.at().0);
             let mut acks = shared.acks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,6 +92,19 @@ pub(super) async fn wait<B>(
             () = shutdown.pulled() => {}
         }
     }
+}
+
+/// Refuses if the history is not that of `epoch` any more.
+fn still(shared: &Shared, epoch: Epoch) -> Result<(), Refused> {
+    let gone = {
+        let store = shared.store();
+        if store.position().epoch == epoch {
+            return Ok(());
+        }
+        watch::gone(&store)
+    };
+    let detail = "another epoch has begun: say again what is to be applied, and wait for that".into();
+    Err(Refused::Gone(Gone { detail, ..gone }))
 }
 
 fn not_ahead(revision: Revision, now: Revision) -> Result<(), String> {

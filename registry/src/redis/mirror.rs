@@ -113,6 +113,11 @@ impl Mirror {
         !self.dirty.is_empty()
     }
 
+    /// Memory is what Redis has: what it was told of and what it knew better are both settled.
+    pub(super) fn settle(&mut self) {
+        self.dirty.clear();
+    }
+
     /// Redis has to be told of `change`.
     pub(super) fn soil(&mut self, key: &Key, change: Dirty) {
         self.changes += 1;

@@ -74,8 +74,10 @@ pub(super) async fn bring_together(
     let same = known.filter(|at| at.epoch == joined.epoch && !store.linked().distrusted);
     if let Some(at) = same {
         let _gate = store.0.gate.write().await;
-        // With changes of our own memory is not what it was at that revision.
-        if !store.mirror().dirty_any() && catch_up(store, memory, link, at).await? {
+        // With changes of our own memory is not what it was at that revision: also when Redis was told of them by a session
+        // that broke off before it took over what Redis made of them.
+        let alone = store.mirror().dirty_any() || with(memory, |store, _| store.position()) != at;
+        if !alone && catch_up(store, memory, link, at).await? {
             open(store, memory, link, joined);
             tracing::info!(
                 revision = joined.revision,
@@ -338,6 +340,8 @@ fn take_over(shared: &RedisStore, memory: &dyn Memory, epoch: Epoch, remote: &Re
     with(memory, |store, now| {
         let mut mirror = shared.mirror();
         mirror.clear_known();
+        // What Redis knew better would count as told never, and so as a reason to write over what others do later.
+        mirror.settle();
         let mut instances = Vec::with_capacity(remote.rows.len());
         for (key, row) in &remote.rows {
             mirror.put(key, Known { modified: row.modified, generation: row.instance.generation });

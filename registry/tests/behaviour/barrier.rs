@@ -64,5 +64,10 @@ async fn what_cannot_be_is_refused() {
     assert_eq!(name["detail"][0]["loc"][1], "gateway");
     registry.get("/v1/barrier?revision=2").await.expect(422);
     registry.get("/v1/barrier").await.expect(422);
+    registry.get("/v1/barrier?revision=1&epoch=x").await.expect(422);
+    let other = registry.get(&format!("/v1/barrier?revision=1&epoch={}", "0".repeat(32))).await.expect(410);
+    assert_eq!(other["epoch"], epoch, "a revision of another history is not this one's");
+    let same = format!("/v1/barrier?revision=1&epoch={}", epoch.as_str().unwrap());
+    assert_eq!(registry.get(&same).await.expect(200)["total"], 0);
     assert_eq!(registry.get("/v1/barrier?revision=1").await.expect(200)["total"], 0);
 }

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::Instant;
 use vertice_process::shutdown::ShutdownTrigger;
-use vertice_registry::redis::{Memory, RedisSettings, RedisStore, StoreAddress};
+use vertice_registry::redis::{Memory, RedisSettings, RedisStore, StoreAddress, Wire};
 use vertice_registry::store::{Patch, Refusal, Registered, Registrant, Store, StoreLimits};
 use vertice_registry_api::register::Registration;
 use vertice_registry_api::{
@@ -209,13 +209,26 @@ impl Replica {
     }
 
     pub(crate) fn with(address: &str, change: impl FnOnce(&mut RedisSettings)) -> Self {
+        Self::started(address, change, RedisStore::new)
+    }
+
+    /// With connections of `wire`.
+    pub(crate) fn over(wire: Arc<dyn Wire>, address: &str, change: impl FnOnce(&mut RedisSettings)) -> Self {
+        Self::started(address, change, |settings| RedisStore::over(wire, settings))
+    }
+
+    fn started(
+        address: &str,
+        change: impl FnOnce(&mut RedisSettings),
+        redis: impl FnOnce(RedisSettings) -> RedisStore,
+    ) -> Self {
         let address = StoreAddress::parse(address).unwrap();
         let mut settings = RedisSettings { address, legacy: false, grace: Duration::from_secs(1) };
         change(&mut settings);
         let store = Store::new(StoreLimits::default(), Epoch(7), 1, Duration::ZERO);
         let memory =
             Arc::new(Held { store: Mutex::new(store), started: Instant::now(), skipped: Mutex::default() });
-        let redis = RedisStore::new(settings);
+        let redis = redis(settings);
         let trigger = ShutdownTrigger::new();
         redis.spawn(memory.clone(), &trigger.handle());
         Self { redis, memory, _trigger: trigger }

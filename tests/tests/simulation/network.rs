@@ -8,7 +8,7 @@ use vertice_registry_api::barrier::BarrierAnswer;
 use vertice_registry_api::register::Registration;
 use vertice_registry_api::snapshot::Snapshot;
 use vertice_registry_api::watch::WatchAnswer;
-use vertice_registry_api::{Epoch, Position, Revision, SourceState};
+use vertice_registry_api::{Epoch, Position, SourceState};
 
 /// Who talks to the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +29,7 @@ pub enum Call {
     Snapshot,
     Watch { from: Position, wait: Duration },
     Ack(Position),
-    Barrier(Revision),
+    Barrier(Position),
 }
 
 impl Call {

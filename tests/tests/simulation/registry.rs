@@ -237,7 +237,7 @@ impl Registry {
                 let patched = store.patch(&service, &id, named(generation), &patch, at).map(|_| ());
                 Truth::judge(before, generation, patched.is_ok(), "a change")?;
                 match patched {
-                    Ok(()) => Reply::Written(200, store.position().revision.0.to_string().into_bytes()),
+                    Ok(()) => Reply::Written(200, serde_json::to_vec(&store.position()).unwrap()),
                     refused => answered(refused, rng),
                 }
             }
@@ -270,7 +270,8 @@ impl Registry {
                 }
                 written(if known { 200 } else { 410 })
             }
-            Call::Barrier(revision) => {
+            Call::Barrier(said) if said.epoch != store.position().epoch => written(410),
+            Call::Barrier(Position { revision, .. }) => {
                 let current = store.position();
                 if revision > current.revision {
                     return Ok(Some(written(422)));

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use vertice_registry::store::Patch;
 use vertice_registry_api::register::Registration;
 use vertice_registry_api::{
-    Epoch, HealthPath, InstanceId, Metadata, Revision, ServiceName, ServiceUrl, Status, limits,
+    Epoch, HealthPath, InstanceId, Metadata, Position, ServiceName, ServiceUrl, Status, limits,
 };
 use vertice_registry_client::Answer;
 use vertice_registry_client::registration::judge::{self, Beat, Granted, Verdict};
@@ -29,7 +29,7 @@ enum Phase {
     /// It said that it drains, or is about to.
     Draining {
         granted: Granted,
-        told: Option<Revision>,
+        told: Option<Position>,
         until: Duration,
     },
     /// The service ended; the sidecar says goodbye.
@@ -191,10 +191,7 @@ impl Sidecar {
         let Some(process) = &mut self.process else { return Vec::new() };
         let Phase::Standing(granted, _) = process.phase else { return Vec::new() };
         process.phase = Phase::Draining { granted, told: None, until: now + BARRIER_PATIENCE };
-        let (service, id) = (self.service.to_string(), self.id.to_string());
-        let patch = Patch { status: Some(Status::Draining), deadline_s: Some(60), ..Patch::default() };
-        let call = Call::Patch { service, id, generation: granted.generation, patch };
-        vec![Wish::Send(call, CALL_DEADLINE)]
+        vec![Wish::Send(draining(&self.service, &self.id, granted.generation), CALL_DEADLINE)]
     }
 
     fn leave(&mut self) -> Vec<Wish> {
@@ -237,8 +234,8 @@ impl Sidecar {
                 let generation = granted.generation;
                 vec![Wish::Send(Call::Beat { service, id, generation }, CALL_DEADLINE)]
             }
-            Phase::Draining { told: Some(revision), until, .. } if now < *until => {
-                vec![Wish::Send(Call::Barrier(*revision), CALL_DEADLINE)]
+            Phase::Draining { told: Some(said), until, .. } if now < *until => {
+                vec![Wish::Send(Call::Barrier(*said), CALL_DEADLINE)]
             }
             Phase::Draining { .. } => self.leave(),
             Phase::Leaving => Vec::new(),
@@ -300,10 +297,16 @@ impl Sidecar {
                     }
                 }
             }
-            Phase::Draining { granted, told, .. } => match (reply, *told) {
+            &mut Phase::Draining { granted, ref mut told, until } => match (reply, *told) {
                 (Some(Reply::Written(200, body)), None) => {
-                    *told = String::from_utf8(body).unwrap().parse().ok().map(Revision);
+                    *told = serde_json::from_slice(&body).ok();
                     vec![Wish::Wake(now)]
+                }
+                // What was said may not be in the history that has begun.
+                (Some(Reply::Written(410, _)), Some(_)) if now < until => {
+                    *told = None;
+                    let generation = granted.generation;
+                    vec![Wish::Send(draining(&self.service, &self.id, generation), CALL_DEADLINE)]
                 }
                 (Some(Reply::Barrier(judged, epoch, gateways)), Some(_)) if judged.missing.is_empty() => {
                     let generation = granted.generation;
@@ -321,4 +324,9 @@ impl Sidecar {
             }
         }
     }
+}
+
+fn draining(service: &ServiceName, id: &InstanceId, generation: u64) -> Call {
+    let patch = Patch { status: Some(Status::Draining), deadline_s: Some(60), ..Patch::default() };
+    Call::Patch { service: service.to_string(), id: id.to_string(), generation, patch }
 }

@@ -10,8 +10,8 @@ use vertice_registry::auth::{Auth, Verb};
 use vertice_registry::redis::{Memory, RedisSettings, RedisStore, StoreAddress};
 use vertice_registry::store::acks::Acks;
 use vertice_registry::store::{Refusal, Registrant, Store, StoreLimits};
+use vertice_registry_api::Epoch;
 use vertice_registry_api::snapshot::Snapshot;
-use vertice_registry_api::{Epoch, Position};
 
 use super::super::history::History;
 use super::super::network::{Call, Peer, Reply};
@@ -264,11 +264,11 @@ impl Replicas {
                 }
                 Some(written(if known { 200 } else { 410 }))
             }
-            Call::Barrier(revision) if revision > current.revision => Some(written(422)),
-            Call::Barrier(revision) => {
-                let answer = live.acks.judge(revision, current, at);
-                let there = Position { epoch: current.epoch, revision };
-                let applied = self.shared.lock().unwrap().applied(number, there);
+            Call::Barrier(said) if said.epoch != current.epoch => Some(written(410)),
+            Call::Barrier(said) if said.revision > current.revision => Some(written(422)),
+            Call::Barrier(said) => {
+                let answer = live.acks.judge(said.revision, current, at);
+                let applied = self.shared.lock().unwrap().applied(number, said);
                 Some(Reply::Barrier(answer, current.epoch, applied))
             }
             write => {
@@ -399,7 +399,7 @@ impl Write {
                 let patched = redis.patch(memory, &service, &id, named(generation), &patch).await;
                 self.judge(&service, &id, before, generation, patched.is_ok(), "a change");
                 match patched {
-                    Ok((_, position)) => Reply::Written(200, position.revision.0.to_string().into_bytes()),
+                    Ok((_, position)) => Reply::Written(200, serde_json::to_vec(&position).unwrap()),
                     Err(refusal) => answered(Err(refusal), &mut fastrand::Rng::with_seed(generation)),
                 }
             }

@@ -277,6 +277,17 @@ impl Shared {
                 late.push(format!("replica {replica} could be in step since {since:?} and is not"));
             }
         }
+        for (replica, seen) in &self.seen {
+            let settled = seen.linked_since.is_some_and(|since| since + SLACK < now) && calm;
+            let epoch = seen.position.map(|at| at.epoch.to_string());
+            let could = seen.could_since.is_some_and(|since| since + SLACK < now);
+            if settled && could && epoch != outside.epoch {
+                late.push(format!(
+                    "replica {replica} follows {:?} and shows the epoch {epoch:?}",
+                    outside.epoch
+                ));
+            }
+        }
         self.violations.extend(late.into_iter().map(|what| Violation { property: Property::P1, what }));
     }
 
