@@ -1,6 +1,7 @@
 //! `cargo xtask simulate`: the simulation with many seeds, or with one again.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "test equipment: a broken expectation should panic at once, with its place"

@@ -143,7 +143,7 @@ async fn who_has_a_key_is_counted_by_it_and_who_guesses_one_by_its_address() {
     let stub = Stub::start("stub").await;
     let key = |name: &str| {
         let hash = Sha256::digest(format!("key-of-{name}"));
-        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hash.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         format!("[[api_key]]\nname = \"{name}\"\nsha256 = \"{hex}\"\n")
     };
     let limits = "[rate_limit.key]\nrequests = 2\nper = \"24h\"\nby = \"key\"\n\

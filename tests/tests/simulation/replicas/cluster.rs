@@ -284,7 +284,7 @@ pub enum Dump {
 
 pub fn script_name(text: &str) -> String {
     let hash = Sha256::digest(text.as_bytes());
-    hash.iter().take(20).map(|byte| format!("{byte:02x}")).collect()
+    hash.iter().take(20).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 /// `text` with the defect that is put in on purpose.

@@ -12,12 +12,14 @@ struct SortedSet {
     order: BTreeSet<(i64, Bytes)>,
 }
 
+/// The entries with their ids, and the last id that was ever given.
+type Stream = (VecDeque<(u64, Vec<Bytes>)>, u64);
+
 #[derive(Clone, Debug, Default)]
 pub struct Data {
     hashes: BTreeMap<Bytes, BTreeMap<Bytes, Bytes>>,
     sets: BTreeMap<Bytes, SortedSet>,
-    /// By key: the entries with their ids, and the last id that was ever given.
-    streams: BTreeMap<Bytes, (VecDeque<(u64, Vec<Bytes>)>, u64)>,
+    streams: BTreeMap<Bytes, Stream>,
     /// Where each scan stands.
     scans: BTreeMap<u64, Bytes>,
     /// Fewer entries of streams are kept than is asked for, so that readers fall behind.

@@ -154,7 +154,7 @@ impl Connection for Connected {
 fn words(command: &Cmd) -> Vec<Vec<u8>> {
     let word = |word: Arg<&[u8]>| match word {
         Arg::Simple(bytes) => bytes.to_vec(),
-        _ => Vec::new(),
+        Arg::Cursor => Vec::new(),
     };
     command.args_iter().map(word).collect()
 }

@@ -70,7 +70,7 @@ fn word(value: &LuaValue) -> Result<Vec<u8>, String> {
 fn to_lua(lua: &Lua, value: &Value) -> mlua::Result<LuaValue> {
     Ok(match value {
         // Lua 5.1 has doubles only.
-        #[allow(clippy::cast_precision_loss, reason = "as Redis does")]
+        #[allow(clippy::cast_precision_loss, clippy::as_conversions, reason = "as Redis does")]
         Value::Int(number) => LuaValue::Number(*number as f64),
         Value::BulkString(bytes) => LuaValue::String(lua.create_string(bytes)?),
         Value::Array(values) => {
@@ -85,7 +85,7 @@ fn to_lua(lua: &Lua, value: &Value) -> mlua::Result<LuaValue> {
 fn from_lua(value: &LuaValue) -> mlua::Result<Value> {
     Ok(match value {
         LuaValue::Integer(number) => Value::Int(*number),
-        #[allow(clippy::cast_possible_truncation, reason = "as Redis does")]
+        #[allow(clippy::cast_possible_truncation, clippy::as_conversions, reason = "as Redis does")]
         LuaValue::Number(number) => Value::Int(*number as i64),
         LuaValue::String(text) => Value::BulkString(text.as_bytes().to_vec()),
         LuaValue::Boolean(true) => Value::Int(1),

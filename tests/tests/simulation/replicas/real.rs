@@ -44,6 +44,7 @@ impl Real {
             let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             let mut child = quiet.spawn().expect("is the package redis-server installed?");
             let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
+            #[allow(clippy::disallowed_methods, reason = "a real server starts in real time")]
             let began = Instant::now();
             while child.try_wait().unwrap().is_none() && began.elapsed() < Duration::from_mins(1) {
                 if let Ok(connection) = client.get_connection() {
@@ -79,8 +80,7 @@ impl Real {
                     let Ok(Value::BulkString(sha)) = self.words(&["SCRIPT", "LOAD", &timed]) else {
                         panic!("a script is not taken");
                     };
-                    let title =
-                        text.lines().filter(|line| line.starts_with("-- ")).last().unwrap_or_default();
+                    let title = text.lines().rfind(|line| line.starts_with("-- ")).unwrap_or_default();
                     let Ok(Value::BulkString(known)) = answer else { panic!("the model took no script") };
                     scripts.insert(known.clone(), (sha, title.to_owned()));
                     continue;

@@ -74,6 +74,7 @@ pub struct Replica {
 /// An answer of a task.
 type Told = (usize, Peer, u64, Reply);
 
+#[allow(clippy::struct_field_names, reason = "it is what they are")]
 pub struct Replicas {
     pub replicas: Vec<Replica>,
     pub cluster: Arc<Cluster>,
