@@ -56,6 +56,8 @@ impl World {
                 self.later(ms, Event::Redis(Turn::Calm));
             }
             10 => self.isolate_replica(),
+            // Preservation lasts by this clock.
+            11 if self.story() == Story::Silence => {}
             11 => self.jump_store_clock(),
             _ => self.move_some(),
         }
@@ -134,7 +136,10 @@ impl World {
     }
 
     fn restart_store(&mut self) {
-        let dump = *self.rng.choice(&[Dump::All, Dump::All, Dump::Old, Dump::Nothing]).unwrap();
+        let all = [Dump::All, Dump::All, Dump::Old, Dump::Nothing];
+        // Of what is lost a beginning of preservation may be.
+        let all = if self.story() == Story::Silence { &all[..1] } else { &all[..] };
+        let dump = *self.rng.choice(all).unwrap();
         let long = self.rng.u8(..3) == 0;
         let ms = self.rng.u64(100..if long { 200_000 } else { 5_000 });
         self.say(format!("Redis is away for {ms} ms and comes back with: {dump:?}"));

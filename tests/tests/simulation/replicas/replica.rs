@@ -369,7 +369,7 @@ impl Write {
                     Ok((registered, position)) => {
                         let (replica, process) = (memory.replica, memory.process);
                         let mut shared = memory.shared.lock().unwrap();
-                        shared.heard(replica, process, &key);
+                        shared.heard(replica, process, &key, registered.generation);
                         registry::granted(key, registered, position)
                     }
                     Err(Refusal::Full { what, limit }) if self.by != "rogue" => {
@@ -391,7 +391,7 @@ impl Write {
                 };
                 self.judge(&service, &id, before, generation, beaten.is_ok(), "a heartbeat");
                 if let (Ok(()), Some(key)) = (&beaten, super::super::truth::parse(&service, &id)) {
-                    memory.shared.lock().unwrap().heard(memory.replica, memory.process, &key);
+                    memory.shared.lock().unwrap().heard(memory.replica, memory.process, &key, generation);
                 }
                 answered(beaten, &mut fastrand::Rng::with_seed(generation))
             }

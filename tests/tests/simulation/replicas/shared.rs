@@ -30,6 +30,8 @@ const IN_STEP_WITHIN: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy, Debug)]
 struct Heard {
     at: Duration,
+    /// What it was told to be, or named.
+    generation: u64,
     /// The process that heard it.
     process: u64,
 }
@@ -98,9 +100,9 @@ impl Shared {
     }
 
     /// `replica` answered a registration or a heartbeat with yes.
-    pub fn heard(&mut self, replica: usize, process: u64, key: &Key) {
-        let at = self.now;
-        self.leases.entry(key.clone()).or_default().heard.insert(replica, Heard { at, process });
+    pub fn heard(&mut self, replica: usize, process: u64, key: &Key, generation: u64) {
+        let heard = Heard { at: self.now, generation, process };
+        self.leases.entry(key.clone()).or_default().heard.insert(replica, heard);
     }
 
     /// Redis was told of heartbeats for these.
@@ -191,10 +193,10 @@ impl Shared {
     fn take(&mut self, epoch: Epoch, change: &Change, now: Duration) -> Result<(), Violation> {
         match change {
             Change::Upsert(instance) => self.put(epoch, instance, now),
-            Change::Remove { service, instance_id, generation: _, reason } => {
+            Change::Remove { service, instance_id, generation, reason } => {
                 let key = (service.clone(), instance_id.clone());
                 let expired = *reason == RemovalReason::Expired;
-                let silent = if expired { self.check_silent(&key, "is gone") } else { Ok(()) };
+                let silent = if expired { self.check_silent(&key, *generation, "is gone") } else { Ok(()) };
                 if let Some(lease) = self.leases.get_mut(&key) {
                     (lease.stale_since, lease.moved) = (None, now);
                 }
@@ -225,13 +227,14 @@ impl Shared {
             return Ok(());
         }
         lease.stale_since = Some(was.unwrap_or(now));
-        if was.is_none() { self.check_silent(&key, "is stale") } else { Ok(()) }
+        if was.is_none() { self.check_silent(&key, instance.generation, "is stale") } else { Ok(()) }
     }
 
     /// P2: whoever of the replicas had Redis to tell it of the last heartbeat heard that a whole lease ago.
-    fn check_silent(&self, key: &Key, what: &str) -> Result<(), Violation> {
+    fn check_silent(&self, key: &Key, generation: u64, what: &str) -> Result<(), Violation> {
         let Some(lease) = self.leases.get(key) else { return Ok(()) };
-        for (replica, heard) in &lease.heard {
+        // Of two that were taken in apart, only one holds it afterwards; the other is answered 409.
+        for (replica, heard) in lease.heard.iter().filter(|(_, heard)| heard.generation == generation) {
             let silent = self.now.saturating_sub(heard.at);
             let seen = self.seen.get(replica).copied().unwrap_or_default();
             let linked_since = seen.linked_since.filter(|_| seen.process == heard.process);
